@@ -1,0 +1,22 @@
+//! The checks of every change, cheap ones first.
+
+use crate::layering;
+use crate::run::{cargo, run};
+use anyhow::Result;
+
+/// Everything that needs no run of our own code.
+pub fn all() -> Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    layering::check()?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    run(cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked", "--quiet"])
+        .env("RUSTDOCFLAGS", "-D warnings"))?;
+    // The advisory database is a download of its own: `cargo deny check advisories` where it can be had.
+    run(&mut cargo(&["deny", "--locked", "check", "licenses", "bans", "sources"]))
+}
+
+/// Unit and crate tests.
+pub fn test(filters: &[String]) -> Result<()> {
+    let mut command = cargo(&["nextest", "run", "--workspace", "--locked"]);
+    run(command.args(filters))
+}

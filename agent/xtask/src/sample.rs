@@ -1,0 +1,116 @@
+//! The sample workload as an OCI image layout (image-spec 1.1, image-layout.md), made from our own
+//! program alone: no network, no other tool.
+
+use crate::dist;
+use anyhow::{Context, Result, bail};
+use edgelet_types::Digest;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+/// The name that the image carries in its layout.
+const NAME: &str = "docker.io/edgelet/hello:1";
+
+/// Writes the layout to `dir`, which must not exist: one image for every architecture that `dist` has
+/// built, joined by an index.
+pub fn write(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        bail!("{}: exists already", dir.display());
+    }
+    let built: Vec<_> = dist::ALL.iter().filter(|arch| dist::dir(arch).join("hello").exists()).collect();
+    if built.is_empty() {
+        bail!("no program to put into the image: run `cargo xtask dist` first");
+    }
+    fs::create_dir_all(dir.join("blobs/sha256")).with_context(|| format!("create {}", dir.display()))?;
+    let manifests = built.into_iter().map(|arch| image(dir, arch)).collect::<Result<Vec<_>>>()?;
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": manifests,
+    });
+    let mut entry = blob(dir, "application/vnd.oci.image.index.v1+json", &serde_json::to_vec(&index)?)?;
+    entry["annotations"] = json!({ "org.opencontainers.image.ref.name": NAME });
+    let top = json!({ "schemaVersion": 2, "manifests": [entry] });
+    put(&dir.join("index.json"), &serde_json::to_vec(&top)?)?;
+    put(&dir.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    println!("sample-image: {NAME} at {}", dir.display());
+    Ok(())
+}
+
+fn image(dir: &Path, arch: &dist::Arch) -> Result<Value> {
+    let program = fs::read(dist::dir(arch).join("hello")).context("read the sample program")?;
+    let layer = layer(&program)?;
+    let (architecture, variant) = match arch.name {
+        "x86_64" => ("amd64", None),
+        "aarch64" => ("arm64", Some("v8")),
+        "armv7" => ("arm", Some("v7")),
+        other => (other, None),
+    };
+    let mut config = json!({
+        "architecture": architecture,
+        "os": "linux",
+        "config": {
+            "Entrypoint": ["/hello"],
+            "Env": ["PATH=/", "PORT=8080"],
+            "User": "65534:65534",
+            "WorkingDir": "/",
+        },
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer)] },
+    });
+    let mut platform = json!({ "architecture": architecture, "os": "linux" });
+    if let Some(variant) = variant {
+        config["variant"] = json!(variant);
+        platform["variant"] = json!(variant);
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(&layer)?;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob(dir, "application/vnd.oci.image.config.v1+json", &serde_json::to_vec(&config)?)?,
+        "layers": [blob(dir, "application/vnd.oci.image.layer.v1.tar+gzip", &packed.finish()?)?],
+    });
+    let mut entry = blob(dir, "application/vnd.oci.image.manifest.v1+json", &serde_json::to_vec(&manifest)?)?;
+    entry["platform"] = platform;
+    Ok(entry)
+}
+
+/// The root file system: the program, and the users that it may run as. Times are zero, so that the
+/// same program gives the same image.
+fn layer(program: &[u8]) -> Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for name in ["etc/", "tmp/"] {
+        let mut header = header(tar::EntryType::Directory, 0, if name == "tmp/" { 0o1777 } else { 0o755 });
+        tar.append_data(&mut header, name, std::io::empty())?;
+    }
+    let passwd: &[u8] = b"root:x:0:0:root:/:/hello\nnobody:x:65534:65534:nobody:/:/hello\n";
+    for (name, content, mode) in [("etc/passwd", passwd, 0o644), ("hello", program, 0o755)] {
+        let mut header = header(tar::EntryType::Regular, content.len(), mode);
+        tar.append_data(&mut header, name, content)?;
+    }
+    Ok(tar.into_inner()?)
+}
+
+fn header(kind: tar::EntryType, size: usize, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_size(size as u64);
+    header.set_mode(mode);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+/// Stores a blob and gives its descriptor.
+fn blob(dir: &Path, media_type: &str, bytes: &[u8]) -> Result<Value> {
+    let digest = Digest::of(bytes);
+    put(&dir.join("blobs/sha256").join(digest.to_hex()), bytes)?;
+    Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = fs::File::create(path).with_context(|| format!("create {}", path.display()))?;
+    file.write_all(bytes).with_context(|| format!("write {}", path.display()))
+}
