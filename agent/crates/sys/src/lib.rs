@@ -1,0 +1,14 @@
+//! The system calls that edgelet needs and that no crate of ours may make by itself: file systems through
+//! descriptors, durable files, processes, namespaces, mounts.
+//!
+//! What it is not: it decides nothing, logs nothing and keeps no state.
+//!
+//! Invariants: this is the only crate with `unsafe`, and each block says why it is sound. Every descriptor
+//! is close-on-exec. Kernel floor is 5.10.
+
+pub mod durable;
+pub mod fsinfo;
+pub mod place;
+mod remove;
+pub mod root;
+pub mod xattr;

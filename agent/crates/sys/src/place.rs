@@ -1,0 +1,174 @@
+//! One name in one open directory: where file-system objects are made, changed and removed without
+//! ever walking a path again.
+
+use crate::xattr;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+/// A name in an open directory. The name is a single component and is never followed if it turns out
+/// to be a symbolic link. Made by [`RootDir::place`](crate::root::RootDir::place).
+#[derive(Debug)]
+pub struct Place {
+    dir: OwnedFd,
+    name: CString,
+}
+
+/// What sort of device node or pipe to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Node {
+    /// A named pipe.
+    Fifo,
+    /// A character device with major and minor number.
+    Char(u64, u64),
+    /// A block device with major and minor number.
+    Block(u64, u64),
+}
+
+impl Place {
+    /// A name that is known to be one component.
+    pub(crate) fn new(dir: OwnedFd, name: CString) -> Self {
+        Self { dir, name }
+    }
+
+    /// The last component.
+    pub fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// The open parent directory.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// What is there, not followed; `None` when nothing is.
+    pub fn stat(&self) -> io::Result<Option<FileStat>> {
+        match nix::sys::stat::fstatat(self.at(), self.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes a directory. The umask applies; follow with [`Place::set_mode`] where the bits matter.
+    pub fn mkdir(&self, mode: u32) -> io::Result<()> {
+        Ok(nix::sys::stat::mkdirat(self.at(), self.name(), Mode::from_bits_truncate(mode))?)
+    }
+
+    /// Makes a new, empty file open for reading and writing; `EEXIST` if anything is there.
+    pub fn create(&self, mode: u32) -> io::Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
+        Ok(File::from(self.open(flags, mode)?))
+    }
+
+    /// Opens what is there, not followed. `O_CLOEXEC` and `O_NOFOLLOW` are always added.
+    pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
+        let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fd = nix::fcntl::openat(self.at(), self.name(), flags, Mode::from_bits_truncate(mode))?;
+        // SAFETY: `openat` just returned this descriptor, and nobody else has it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// Makes a symbolic link with any target text; it is not looked at.
+    pub fn symlink(&self, target: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(nix::unistd::symlinkat(target.as_ref(), self.at(), self.name())?)
+    }
+
+    /// The text of a symbolic link.
+    pub fn read_link(&self) -> io::Result<OsString> {
+        let fd = self.dir.as_raw_fd();
+        Ok(nix::fcntl::readlinkat(Some(fd), self.name())?)
+    }
+
+    /// Makes a device node or pipe with exactly `mode`.
+    pub fn mknod(&self, node: Node, mode: u32) -> io::Result<()> {
+        let (kind, device) = match node {
+            Node::Fifo => (SFlag::S_IFIFO, 0),
+            Node::Char(major, minor) => (SFlag::S_IFCHR, nix::sys::stat::makedev(major, minor)),
+            Node::Block(major, minor) => (SFlag::S_IFBLK, nix::sys::stat::makedev(major, minor)),
+        };
+        nix::sys::stat::mknodat(self.at(), self.name(), kind, Mode::from_bits_truncate(mode), device)?;
+        self.set_mode(mode)
+    }
+
+    /// Makes this place a second name of the object at `original`, which is not followed.
+    pub fn link_from(&self, original: &Place) -> io::Result<()> {
+        Ok(nix::unistd::linkat(original.at(), original.name(), self.at(), self.name(), LinkatFlags::empty())?)
+    }
+
+    /// Moves what is here to `target`, replacing a file or an empty directory there.
+    pub fn rename_to(&self, target: &Place) -> io::Result<()> {
+        Ok(nix::fcntl::renameat(self.at(), self.name(), target.at(), target.name())?)
+    }
+
+    /// Removes a name that is not a directory.
+    pub fn unlink(&self) -> io::Result<()> {
+        Ok(nix::unistd::unlinkat(self.at(), self.name(), UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Removes whatever is here, with everything below it; nothing there is fine. Links are removed,
+    /// not followed, and the depth does not matter. Other mounts are not entered: `EXDEV`.
+    pub fn remove_all(&self) -> io::Result<()> {
+        crate::remove::remove_all(self.dir(), self.name())
+    }
+
+    /// Sets the owner, without following.
+    pub fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(nix::unistd::fchownat(self.at(), self.name(), uid, gid, flags)?)
+    }
+
+    /// Sets permission bits, including set-id and sticky bits. `EOPNOTSUPP` on a symbolic link.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let fd = self.open(OFlag::O_PATH, 0)?;
+        let stat = nix::sys::stat::fstat(fd.as_raw_fd())?;
+        if stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        // An O_PATH descriptor takes no fchmod, and opening a device or a pipe properly has effects.
+        let path = proc_path(fd.as_fd());
+        let mode = Mode::from_bits_truncate(mode);
+        Ok(nix::sys::stat::fchmodat(None, path.as_str(), mode, nix::sys::stat::FchmodatFlags::FollowSymlink)?)
+    }
+
+    /// Sets access and modification time to the same moment, without following.
+    pub fn set_mtime(&self, seconds: i64, nanos: u32) -> io::Result<()> {
+        // `time_t` and `c_long` are 32 bits wide on some targets; a time out of their range is kept at
+        // the nearest end.
+        let seconds = seconds.clamp(libc::time_t::MIN.into(), libc::time_t::MAX.into());
+        let time = TimeSpec::new(seconds as libc::time_t, nanos.min(999_999_999) as libc::c_long);
+        let flags = UtimensatFlags::NoFollowSymlink;
+        Ok(nix::sys::stat::utimensat(self.at(), self.name(), &time, &time, flags)?)
+    }
+
+    /// Sets an extended attribute on what is here, without following.
+    pub fn set_xattr(&self, name: &CStr, value: &[u8]) -> io::Result<()> {
+        let fd = self.open(OFlag::O_PATH, 0)?;
+        xattr::set(fd.as_fd(), name, value)
+    }
+
+    fn at(&self) -> Option<RawFd> {
+        Some(self.dir.as_raw_fd())
+    }
+}
+
+/// The path by which the kernel finds exactly the object behind a descriptor, links not followed.
+pub fn proc_path(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Opens the directory at a path of ours for use as an anchor (`O_PATH`), last component not followed.
+pub fn open_anchor(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = nix::fcntl::open(path, flags, Mode::empty())?;
+    // SAFETY: `open` just returned this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
