@@ -17,6 +17,7 @@ pub mod instance;
 pub mod limits;
 pub mod paths;
 pub mod platform;
+pub mod record;
 pub mod reference;
 pub mod time;
 pub mod workload;
