@@ -12,3 +12,12 @@ pub mod place;
 mod remove;
 pub mod root;
 pub mod xattr;
+
+pub mod console;
+pub mod mount;
+pub mod namespace;
+pub mod process;
+pub mod procfs;
+pub mod seal;
+pub mod seccomp;
+pub mod socket;

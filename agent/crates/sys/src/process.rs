@@ -1,0 +1,319 @@
+//! Processes: making them in new namespaces, holding them by descriptor, waiting, and getting ready to
+//! execute a program.
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// What `fork` came back as.
+#[derive(Debug)]
+pub enum Forked {
+    /// In the calling process: the new one.
+    Parent(Child),
+    /// In the new process.
+    Child,
+}
+
+/// A child of the calling process. Dropping it neither kills nor waits.
+#[derive(Debug)]
+pub struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It returned this code.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+}
+
+impl End {
+    /// One number for both, as shells have it: the code, or 128 plus the signal.
+    pub fn code(self) -> i32 {
+        match self {
+            End::Exited(code) => code,
+            End::Killed(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Copies the calling process into new namespaces, given as `CLONE_NEW*` flags.
+///
+/// # Errors
+/// `EDEADLK` when the calling process has more than one thread: a copy of a lock that another thread
+/// holds would never be released. This is what makes the function safe to call.
+pub fn fork(namespaces: u64) -> io::Result<Forked> {
+    assert_one_thread()?;
+    clone_with(namespaces & NAMESPACE_FLAGS)
+}
+
+/// Copies the calling process so that the copy is a child of the caller's parent, in new namespaces.
+/// `EDEADLK` as with [`fork`]. The answer in the caller is the new process id; the descriptor that
+/// comes with it cannot be waited on by the caller.
+pub fn fork_sibling(namespaces: u64) -> io::Result<Forked> {
+    clone_with((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64)
+}
+
+const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32 as u64;
+
+fn clone_with(flags: u64) -> io::Result<Forked> {
+    let flags = flags | libc::CLONE_PIDFD as u64;
+    let mut pidfd: RawFd = -1;
+    let arguments = CloneArguments {
+        flags,
+        pidfd: (&raw mut pidfd) as u64,
+        // With CLONE_PARENT the kernel takes the parent's exit signal and insists on none here.
+        exit_signal: match flags & libc::CLONE_PARENT as u64 {
+            0 => libc::SIGCHLD as u64,
+            _ => 0,
+        },
+        ..CloneArguments::default()
+    };
+    // SAFETY: without CLONE_VM the child has its own copy of the memory and returns here on its own
+    // copy of the stack, as with fork(2). `arguments` and `pidfd` outlive the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+    let pid = match Errno::result(pid) {
+        // Older kernels, and sandboxes that cannot look into the structure of clone3.
+        Err(Errno::ENOSYS) => {
+            let flags = flags | arguments.exit_signal;
+            // SAFETY: as above; a null stack means a copy of the caller's. The third argument is where
+            // the descriptor goes, on every architecture; the others are unused without their flags.
+            let pid =
+                unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_ulong, 0, &raw mut pidfd, 0, 0) };
+            Errno::result(pid)?
+        }
+        other => other?,
+    };
+    match i32::try_from(pid) {
+        Ok(0) => Ok(Forked::Child),
+        // SAFETY: the kernel stored a new descriptor here before it returned to the parent.
+        Ok(pid) => Ok(Forked::Parent(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),
+        Err(_) => Err(Errno::EOVERFLOW.into()),
+    }
+}
+
+/// `struct clone_args`, its first version.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+}
+
+fn assert_one_thread() -> io::Result<()> {
+    match std::fs::read_dir("/proc/self/task")?.take(2).count() {
+        1 => Ok(()),
+        _ => Err(Errno::EDEADLK.into()),
+    }
+}
+
+impl Child {
+    /// Takes hold of a child whose id somebody else reported. The caller must know that it is a child
+    /// of the calling process that has not been waited for: only then can the id not be another's.
+    pub fn adopt(pid: i32) -> io::Result<Self> {
+        Ok(Self { pid, pidfd: pidfd_open(pid)? })
+    }
+
+    /// The process id, as seen by the parent.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        pidfd_signal(self.pidfd.as_fd(), signal)
+    }
+
+    /// Waits until it ends. Never misses one that ended at once.
+    pub fn wait(&self) -> io::Result<End> {
+        loop {
+            match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
+                Ok(WaitStatus::Exited(_, code)) => return Ok(End::Exited(code)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(End::Killed(signal as i32)),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits until it has ended, without collecting it; `false` when `limit` passed first.
+    pub fn ended_within(&self, limit: Duration) -> io::Result<bool> {
+        readable_within(self.pidfd.as_fd(), limit)
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Opens a process by id.
+pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers are passed.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel just returned this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to an open process; `ESRCH` when it has been waited for.
+pub fn pidfd_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let null = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo is allowed and means the same as kill(2).
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, null, 0) };
+    Ok(Errno::result(sent).map(drop)?)
+}
+
+/// Waits until a descriptor is readable or at its end; `false` when `limit` passed first. A process
+/// is readable when it has ended.
+pub fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    let deadline = std::time::Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match nix::poll::poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// When a process started, in clock ticks after boot (proc(5), stat, field 22), and whether it still
+/// lives. A process id and a start time together are never used twice.
+pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
+    let text = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => text,
+        // ESRCH: it went away between open and read.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(parse_start_time(&text))
+}
+
+/// The name in field 2 may hold anything, also parentheses; the last one ends it.
+fn parse_start_time(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    match fields.next()? {
+        "Z" | "X" | "x" => None,
+        _ => fields.nth(18)?.parse().ok(),
+    }
+}
+
+/// Sets a resource limit of a process, in the resource's own unit; `u64::MAX` is unlimited.
+pub fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = [soft, hard];
+    let null = std::ptr::null_mut::<u64>();
+    // SAFETY: `struct rlimit64` is two 64-bit numbers, soft then hard; the old value is not asked for.
+    let set = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, limit.as_ptr(), null) };
+    Ok(Errno::result(set).map(drop)?)
+}
+
+/// Marks every descriptor from `first` on to be closed when a program is executed.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: no pointers are passed, and nothing is closed now.
+    let marked = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
+    match Errno::result(marked) {
+        // The flag is new in Linux 5.11, the call in 5.9.
+        Err(Errno::ENOSYS | Errno::EINVAL) => mark_one_by_one(first),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+fn mark_one_by_one(first: u32) -> io::Result<()> {
+    let mut open = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        open.extend(number.filter(|fd| u32::try_from(*fd).is_ok_and(|fd| fd >= first)));
+    }
+    for fd in open {
+        match nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)) {
+            // The directory's own descriptor is among them and is closed by now.
+            Ok(_) | Err(Errno::EBADF) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Gives every signal its default action and blocks none, as a new program expects. Rust programs
+/// ignore SIGPIPE, and an ignored signal stays ignored across exec.
+pub fn default_signals() -> io::Result<()> {
+    // The first 31 and the real-time ones; 32 and 33 belong to the C library and are refused.
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL runs none of our code. SIGKILL, SIGSTOP and reserved ones fail, harmlessly.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
+}
+
+/// Joins a new, empty session keyring, so that the caller's keys stay out of reach. A kernel without
+/// keyrings, or a sandbox that forbids them, has nothing to hide.
+pub fn new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_ulong = 1;
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: a null name is allowed and means an anonymous keyring.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
+    match Errno::result(joined) {
+        Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// An anonymous file in memory, such as for the standard input of a short-lived child.
+pub fn memory_file(name: &std::ffi::CStr) -> io::Result<std::fs::File> {
+    // SAFETY: `name` is a C string that outlives the call.
+    let fd = Errno::result(unsafe {
+        libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)
+    })?;
+    // SAFETY: the kernel just returned this descriptor.
+    Ok(unsafe { std::fs::File::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_any_name() {
+        let rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
+        for name in ["cat", "a b", "x) R 1 (y", "))"] {
+            assert_eq!(parse_start_time(&format!("12 ({name}){rest}")), Some(4711), "{name}");
+        }
+        assert_eq!(parse_start_time("12 (cat) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711"), None);
+        assert_eq!(parse_start_time("nonsense"), None);
+    }
+
+    #[test]
+    fn a_process_with_threads_is_not_copied() {
+        // The test harness runs this function on a second thread.
+        let error = fork(0).expect_err("two threads");
+        assert_eq!(error.raw_os_error(), Some(libc::EDEADLK));
+    }
+}
