@@ -1,0 +1,32 @@
+//! The OCI runtime as a library: it turns a bundle (a root file system and a `config.json`) into an
+//! isolated process, and looks after that process until it is deleted (OCI runtime-spec 1.3).
+//!
+//! What it is not: it pulls nothing, restarts nothing, holds no standard streams, and keeps no process
+//! of its own alive. Callers wait for what they started; see [`Runtime::create`] for who inherits it.
+//!
+//! Invariants:
+//! - One thread. Every verb forks, so the calling process must have exactly one; a verb that is called
+//!   with more fails before it touches anything.
+//! - The root file system is hostile, `config.json` is trusted. Nothing below the root is ever opened by
+//!   a path string: see [`edgelet_sys::root`].
+//! - A field of `config.json` that is not implemented is refused by name before anything is touched.
+//! - A verb that fails leaves what it found. A verb that is cut (kill -9) leaves at most a record that
+//!   `delete --force` or the next `create` of the same id clears.
+//! - `stopped` is found by looking (pid and start time), never read from a file.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+
+mod error;
+mod id;
+mod options;
+mod runtime;
+
+pub use error::{ControlError, CreateError, ExecError, StartError};
+pub use id::{Id, IdError};
+pub use options::{ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};
+pub use runtime::{Process, Runtime, State, Status};
+
+/// The types of `config.json`, for callers that write one.
+pub use oci_spec::runtime as spec;
