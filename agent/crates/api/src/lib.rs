@@ -11,5 +11,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod error;
 pub mod manifest;
 pub mod node;
+mod select;
+pub mod wire;
