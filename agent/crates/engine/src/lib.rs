@@ -17,8 +17,21 @@ pub mod fact;
 pub mod ports;
 pub mod step;
 
-#[expect(unused_variables, dead_code, clippy::unimplemented, reason = "signatures first; bodies follow")]
 mod engine;
+
+mod admit;
+mod describe;
+mod execute;
+mod observe;
+mod plan;
+mod recover;
+mod supervise;
+
+mod images;
+mod journal;
+mod run;
+mod story;
+mod unit;
 
 pub use engine::{Applied, Apply, Engine};
 pub use fact::{Cause, Fact, State};
