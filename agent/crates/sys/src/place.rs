@@ -139,10 +139,11 @@ impl Place {
         Ok(nix::sys::stat::fchmodat(None, path.as_str(), mode, nix::sys::stat::FchmodatFlags::FollowSymlink)?)
     }
 
-    /// Sets access and modification time to the same moment, without following.
+    /// Sets access and modification time to the same moment, without following. A time that the target's
+    /// `time_t` cannot hold is kept at its nearest end.
+    // `time_t` and `c_long` are 32 bits wide on some targets, and the same as ours on the others.
+    #[allow(clippy::useless_conversion, clippy::cast_possible_truncation)]
     pub fn set_mtime(&self, seconds: i64, nanos: u32) -> io::Result<()> {
-        // `time_t` and `c_long` are 32 bits wide on some targets; a time out of their range is kept at
-        // the nearest end.
         let seconds = seconds.clamp(libc::time_t::MIN.into(), libc::time_t::MAX.into());
         let time = TimeSpec::new(seconds as libc::time_t, nanos.min(999_999_999) as libc::c_long);
         let flags = UtimensatFlags::NoFollowSymlink;

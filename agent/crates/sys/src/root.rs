@@ -122,6 +122,11 @@ impl RootDir {
         Ok(Place::new(self.open_at(parent, flags, 0)?, name))
     }
 
+    /// The root directory itself as a place, to change its owner, mode, times and attributes.
+    pub fn itself(&self) -> io::Result<Place> {
+        Ok(Place::new(self.fd.try_clone()?, c".".to_owned()))
+    }
+
     /// Makes `path` and what is missing above it, and opens it. Existing directories keep their mode;
     /// links on the way are followed inside. `ENOTDIR` when something else is in the way.
     ///

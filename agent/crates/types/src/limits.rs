@@ -26,6 +26,9 @@ pub const LAYER_PATH_BYTES: usize = 4095;
 pub const LAYER_DEPTH: usize = 256;
 /// The most bytes of extended attributes and PAX records of one entry.
 pub const LAYER_HEADER_BYTES: u64 = 1 << 20;
+/// The most bytes of directory names of one layer that are kept in memory while it is unpacked, because
+/// their times can only be set at the end; a distribution's whole tree has some hundred KiB.
+pub const LAYER_DIRECTORY_BYTES: usize = 16 << 20;
 /// The largest zstd window that is accepted, as a power of two: 8 MiB, the format's recommended
 /// minimum support (RFC 8878 3.1.1.1.2) and our memory budget.
 pub const ZSTD_WINDOW_LOG: u32 = 23;

@@ -1,0 +1,252 @@
+//! The two counted and hashed ends of a layer: as it arrives, and as it is unpacked.
+
+use crate::progress::{CancelToken, Progress};
+use edgelet_types::{Digest, Verifier, limits};
+use std::cell::Cell;
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+/// Why a stream was ended from our side, or by whoever sends it. It travels through decoders inside an
+/// `io::Error` and is taken out again by [`Interruption::of`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Interruption {
+    /// The sender failed.
+    #[error("{0}")]
+    Source(io::Error),
+    /// More bytes than were promised.
+    #[error("more than the promised {0} B")]
+    TooLong(u64),
+    /// Too few bytes in too long a time.
+    #[error("less than {} B in {} s", SLOWEST_BYTES, SLOWEST_WINDOW.as_secs())]
+    TooSlow,
+    /// More unpacked than any honest layer.
+    #[error("unpacks to more than {0}")]
+    Bomb(String),
+    /// We were told to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// A sender that gives fewer bytes than this …
+const SLOWEST_BYTES: u64 = 4 << 10;
+/// … in this time of waiting for it is given up. Half of what a 1G modem carries.
+const SLOWEST_WINDOW: Duration = Duration::from_secs(60);
+
+impl Interruption {
+    /// Takes an interruption out of the error it travelled in; gives the error back if it is another.
+    pub(crate) fn of(error: io::Error) -> Result<Self, io::Error> {
+        error.downcast::<Interruption>()
+    }
+
+    fn into_io(self) -> io::Error {
+        io::Error::other(self)
+    }
+}
+
+/// Bytes as they arrive: counted, hashed, and stopped when there are too many, too few, or none wanted.
+pub(crate) struct Incoming<'a, R> {
+    source: R,
+    verifier: Verifier,
+    /// The promised number of bytes, where there is a promise.
+    size: Option<u64>,
+    /// How many have arrived; shared with the other end, which compares.
+    arrived: &'a Cell<u64>,
+    at_end: bool,
+    window: Window,
+    told: u64,
+    layer: Digest,
+    progress: &'a dyn Progress,
+    cancel: &'a CancelToken,
+}
+
+/// Bytes since the start of the current window of waiting.
+struct Window {
+    waited: Duration,
+    bytes: u64,
+}
+
+/// What came in, once all of it has.
+pub(crate) struct Arrived {
+    pub(crate) digest: Digest,
+    pub(crate) bytes: u64,
+}
+
+impl<'a, R: Read> Incoming<'a, R> {
+    pub(crate) fn new(
+        source: R,
+        size: Option<u64>,
+        arrived: &'a Cell<u64>,
+        layer: Digest,
+        progress: &'a dyn Progress,
+        cancel: &'a CancelToken,
+    ) -> Self {
+        let window = Window { waited: Duration::ZERO, bytes: 0 };
+        let verifier = Verifier::new();
+        Self { source, verifier, size, arrived, at_end: false, window, told: 0, layer, progress, cancel }
+    }
+
+    /// Reads what is left and says what all of it was. Without an end of its own the stream ends where
+    /// the promise does.
+    pub(crate) fn drain(&mut self) -> io::Result<()> {
+        let mut scratch = [0; 16 << 10];
+        while self.read(&mut scratch)? > 0 {}
+        Ok(())
+    }
+
+    /// Whether the stream ended before the promised size.
+    pub(crate) fn ended_early(&self) -> bool {
+        self.at_end && self.size.is_some_and(|size| self.arrived.get() < size)
+    }
+
+    /// What arrived.
+    pub(crate) fn finish(self) -> Arrived {
+        self.progress.layer(&self.layer, self.arrived.get(), self.size);
+        Arrived { bytes: self.arrived.get(), digest: self.verifier.finish() }
+    }
+}
+
+impl<R: Read> Read for Incoming<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(Interruption::Cancelled.into_io());
+        }
+        let started = Instant::now();
+        let count = match self.source.read(buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            // A cancelled connection fails in its own way; the cause is the cancellation.
+            Err(_) if self.cancel.is_cancelled() => return Err(Interruption::Cancelled.into_io()),
+            Err(error) => return Err(Interruption::Source(error).into_io()),
+        };
+        self.at_end = count == 0 && !buffer.is_empty();
+        self.verifier.update(&buffer[..count]);
+        let arrived = self.verifier.bytes();
+        self.arrived.set(arrived);
+        if let Some(size) = self.size
+            && arrived > size
+        {
+            return Err(Interruption::TooLong(size).into_io());
+        }
+        self.window.check(started.elapsed(), count).map_err(Interruption::into_io)?;
+        if arrived - self.told >= TELL_BYTES {
+            self.told = arrived;
+            self.progress.layer(&self.layer, arrived, self.size);
+        }
+        Ok(count)
+    }
+}
+
+/// How often progress is told: seldom enough to cost nothing, often enough for a bar on a thin link.
+const TELL_BYTES: u64 = 64 << 10;
+
+impl Window {
+    /// Only time spent waiting for the sender counts; our own storage may be as slow as it is.
+    fn check(&mut self, waited: Duration, count: usize) -> Result<(), Interruption> {
+        self.waited += waited;
+        self.bytes += count as u64;
+        if self.waited < SLOWEST_WINDOW {
+            return Ok(());
+        }
+        let enough = self.bytes >= SLOWEST_BYTES;
+        *self = Window { waited: Duration::ZERO, bytes: 0 };
+        if enough { Ok(()) } else { Err(Interruption::TooSlow) }
+    }
+}
+
+/// Bytes as they come out of the decoder: counted, hashed, and stopped when there are absurdly many.
+pub(crate) struct Unpacked<'a, R> {
+    source: R,
+    verifier: Verifier,
+    arrived: &'a Cell<u64>,
+}
+
+impl<'a, R: Read> Unpacked<'a, R> {
+    pub(crate) fn new(source: R, arrived: &'a Cell<u64>) -> Self {
+        Self { source, verifier: Verifier::new(), arrived }
+    }
+
+    /// Reads what is left (an archive is filled up after its end) and says what all of it hashes to.
+    pub(crate) fn finish(mut self) -> io::Result<Digest> {
+        let mut scratch = [0; 16 << 10];
+        while self.read(&mut scratch)? > 0 {}
+        Ok(self.verifier.finish())
+    }
+}
+
+impl<R: Read> Read for Unpacked<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.verifier.update(&buffer[..count]);
+        match bomb(self.verifier.bytes(), self.arrived.get()) {
+            Some(limit) => Err(Interruption::Bomb(limit).into_io()),
+            None => Ok(count),
+        }
+    }
+}
+
+/// The limit that `unpacked` bytes out of `arrived` ones break, if any.
+fn bomb(unpacked: u64, arrived: u64) -> Option<String> {
+    if unpacked > limits::LAYER_UNPACKED_BYTES {
+        return Some(format!("{} B", limits::LAYER_UNPACKED_BYTES));
+    }
+    let ratio = unpacked > limits::LAYER_RATIO_FROM_BYTES
+        && unpacked > arrived.saturating_mul(limits::LAYER_RATIO);
+    ratio.then(|| format!("{} times its size", limits::LAYER_RATIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    fn incoming<'a>(
+        bytes: &'a [u8],
+        size: u64,
+        arrived: &'a Cell<u64>,
+        cancel: &'a CancelToken,
+    ) -> Incoming<'a, &'a [u8]> {
+        Incoming::new(bytes, Some(size), arrived, Digest::of(b""), &Silent, cancel)
+    }
+
+    #[test]
+    fn too_many_bytes_are_stopped_and_too_few_are_noticed() {
+        let (arrived, cancel) = (Cell::new(0), CancelToken::new());
+        let error = incoming(b"abcd", 3, &arrived, &cancel).drain().expect_err("one too many");
+        assert!(matches!(Interruption::of(error), Ok(Interruption::TooLong(3))));
+        let mut short = incoming(b"abc", 4, &arrived, &cancel);
+        short.drain().expect("the stream ends well");
+        assert!(short.ended_early());
+        let mut right = incoming(b"abc", 3, &arrived, &cancel);
+        right.drain().expect("the stream ends well");
+        assert!(!right.ended_early());
+        assert_eq!(right.finish().digest, Digest::of(b"abc"));
+    }
+
+    #[test]
+    fn a_cancelled_stream_stops_at_the_next_read() {
+        let (arrived, cancel) = (Cell::new(0), CancelToken::new());
+        cancel.cancel();
+        let error = incoming(b"abc", 3, &arrived, &cancel).drain().expect_err("cancelled");
+        assert!(matches!(Interruption::of(error), Ok(Interruption::Cancelled)));
+    }
+
+    #[test]
+    fn a_trickle_is_given_up_after_a_window_and_a_slow_link_is_not() {
+        let second = Duration::from_secs(1);
+        let fails = |bytes: usize| {
+            let mut window = Window { waited: Duration::ZERO, bytes: 0 };
+            (0..61).any(|_| window.check(second, bytes).is_err())
+        };
+        assert!(fails(1));
+        assert!(!fails(100));
+    }
+
+    #[test]
+    fn only_large_and_absurd_ratios_are_bombs() {
+        let from = limits::LAYER_RATIO_FROM_BYTES;
+        assert_eq!(bomb(from, 1), None);
+        assert!(bomb(from + 1, from / limits::LAYER_RATIO).is_some());
+        assert_eq!(bomb(from + 1, from / limits::LAYER_RATIO + 1), None);
+        assert!(bomb(limits::LAYER_UNPACKED_BYTES + 1, u64::MAX).is_some());
+    }
+}
