@@ -15,4 +15,6 @@ pub mod error;
 pub mod manifest;
 pub mod node;
 mod select;
+mod server;
 pub mod wire;
+pub use server::serve;
