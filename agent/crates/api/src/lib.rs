@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod error;
 pub mod manifest;
 pub mod node;
