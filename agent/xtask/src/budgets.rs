@@ -60,7 +60,7 @@ fn memory_of_a_node() -> Result<Memory> {
     let root = std::env::temp_dir().join(format!("edgelet-budgets-{}", std::process::id()));
     let node = Node::start(&root)?;
     let layout = root.join("image");
-    sample::write(&layout)?;
+    sample::write(&layout, None)?;
     node.edgelet(&["image", "load", "-f", &layout.to_string_lossy()])?;
     let manifest = workspace().join("../docs/examples/hello.yaml");
     node.edgelet(&["deploy", "-f", &manifest.to_string_lossy()])?;

@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod arch;
 mod budgets;
 mod check;
 mod dist;
+mod fuzz;
 mod layering;
 mod run;
 mod sample;
@@ -19,8 +21,11 @@ cargo xtask <word>
   test [FILTER...]     unit and crate tests
   layering             which crate uses which, against the allowed table
   dist [ARCH...]       release builds at target/dist/ARCH (x86_64 aarch64 armv7 riscv64; all by default)
+  arch                 foreign programs of dist under emulation: they start, portable unit tests pass
+  fuzz SECONDS         every fuzz target for so long
   budgets              sizes of what dist built, memory of a running node (root), against budgets.toml
-  sample-image DIR     the sample workload as an OCI image layout (needs dist x86_64 or the host's own)
+  sample-image DIR [PROGRAM]
+                       the sample workload as an OCI image layout: of what dist built, or of PROGRAM
 ";
 
 fn main() -> ExitCode {
@@ -40,8 +45,11 @@ fn dispatch(words: &[String]) -> Result<()> {
         Some(("test", filters)) => check::test(filters),
         Some(("layering", [])) => layering::check(),
         Some(("dist", architectures)) => dist::build(architectures),
+        Some(("arch", [])) => arch::check(),
+        Some(("fuzz", [seconds])) => fuzz::all(seconds.parse()?),
         Some(("budgets", [])) => budgets::check(),
-        Some(("sample-image", [dir])) => sample::write(dir.as_ref()),
+        Some(("sample-image", [dir])) => sample::write(dir.as_ref(), None),
+        Some(("sample-image", [dir, program])) => sample::write(dir.as_ref(), Some(program.as_ref())),
         _ => bail!("{USAGE}"),
     }
 }

@@ -12,18 +12,23 @@ use std::path::Path;
 /// The name that the image carries in its layout.
 const NAME: &str = "docker.io/edgelet/hello:1";
 
-/// Writes the layout to `dir`, which must not exist: one image for every architecture that `dist` has
-/// built, joined by an index.
-pub fn write(dir: &Path) -> Result<()> {
+/// Writes the layout to `dir`, which must not exist. With a program, an image of that for this machine;
+/// without, one for every architecture that `dist` has built, joined by an index.
+pub fn write(dir: &Path, program: Option<&Path>) -> Result<()> {
     if dir.exists() {
         bail!("{}: exists already", dir.display());
     }
-    let built: Vec<_> = dist::ALL.iter().filter(|arch| dist::dir(arch).join("hello").exists()).collect();
-    if built.is_empty() {
+    let built = |arch: &dist::Arch| (arch.name, dist::dir(arch).join("hello"));
+    let programs: Vec<_> = match program {
+        Some(program) => vec![(std::env::consts::ARCH, program.to_owned())],
+        None => dist::ALL.iter().map(built).filter(|(_, program)| program.exists()).collect(),
+    };
+    if programs.is_empty() {
         bail!("no program to put into the image: run `cargo xtask dist` first");
     }
     fs::create_dir_all(dir.join("blobs/sha256")).with_context(|| format!("create {}", dir.display()))?;
-    let manifests = built.into_iter().map(|arch| image(dir, arch)).collect::<Result<Vec<_>>>()?;
+    let manifests =
+        programs.iter().map(|(arch, program)| image(dir, arch, program)).collect::<Result<Vec<_>>>()?;
     let index = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -38,10 +43,10 @@ pub fn write(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn image(dir: &Path, arch: &dist::Arch) -> Result<Value> {
-    let program = fs::read(dist::dir(arch).join("hello")).context("read the sample program")?;
+fn image(dir: &Path, arch: &str, program: &Path) -> Result<Value> {
+    let program = fs::read(program).with_context(|| format!("read {}", program.display()))?;
     let layer = layer(&program)?;
-    let (architecture, variant) = match arch.name {
+    let (architecture, variant) = match arch {
         "x86_64" => ("amd64", None),
         "aarch64" => ("arm64", Some("v8")),
         "armv7" => ("arm", Some("v7")),
