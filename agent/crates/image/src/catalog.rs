@@ -14,6 +14,8 @@ pub trait Catalog: Send + Sync {
 }
 
 /// One change to the catalog.
+// Lists of changes have a few entries; a box in each would cost callers more than it saves.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CatalogChange {
     /// Adds the record, or replaces the one with the same id.

@@ -101,6 +101,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    type Case = (fn(&mut Value), &'static str);
     const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn config() -> Value {
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        let cases: Vec<(fn(&mut Value), &str)> = vec![
+        let cases: Vec<Case> = vec![
             (|c| c["rootfs"]["diff_ids"] = json!([]), "1 layers, and a configuration for 0"),
             (|c| c["rootfs"]["type"] = json!("tree"), "want \"layers\""),
             (|c| c["os"] = json!("a b"), "platform"),

@@ -1,17 +1,47 @@
-//! Images on this device.
+//! Images: pulled from a registry or loaded from an archive, verified, unpacked, kept, mounted, removed.
+//!
+//! What it is not: it does not decide which images a device should have, it holds no truth (the daemon's
+//! database does, through [`Catalog`]), and it takes no settings from images.
+//!
+//! Invariants:
+//! - Every byte is checked against its digest before anything that depends on it is visible.
+//! - A directory below `layers/` is complete, verified and durable. It arrives by rename.
+//! - An image becomes visible by one commit to the catalog, after all its layers stand.
+//! - No name from an image or archive is resolved outside the directory it is meant for.
+//! - Memory does not depend on the size of what is read.
 
 #![forbid(unsafe_code)]
 
 mod catalog;
-mod codec;
+mod progress;
+
+mod lease;
+mod selector;
+mod store;
+
 mod config;
 mod manifest;
-mod progress;
-mod tar;
-mod layer;
+mod parallel;
+mod pull;
 mod registry;
+mod retry;
+
+mod codec;
+mod layer;
 mod space;
 mod staging;
 mod stream;
+mod tar;
 mod unpack;
 mod usage;
+
+pub use catalog::{Catalog, CatalogChange};
+pub use layer::LayerError;
+pub use manifest::ManifestError;
+pub use progress::{CancelToken, LayerDone, Phase, Progress, Silent};
+pub use pull::{PullCause, PullError};
+pub use registry::{RegistryError, Timeouts};
+pub use space::NoRoom;
+pub use store::{ImageStore, Prune, Removed, StoreError, StoreOptions};
+pub use tar::TarError;
+pub use unpack::UnpackError;

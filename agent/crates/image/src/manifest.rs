@@ -276,6 +276,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    type Case = (&'static str, fn(&mut Value), &'static str);
     const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn manifest() -> Value {
@@ -322,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_contradictory_or_foreign_is_refused_by_name() {
-        let cases: Vec<(&str, fn(&mut Value), &str)> = vec![
+        let cases: Vec<Case> = vec![
             ("schema 1", |m| m["schemaVersion"] = json!(1), "schema 1"),
             ("schema 3", |m| m["schemaVersion"] = json!(3), "schemaVersion is 3"),
             ("no config", |m| m["config"] = Value::Null, "missing field `config`"),

@@ -171,7 +171,9 @@ impl Client {
         let bad = || RegistryError::Location(location.chars().take(200).collect());
         let absolute = match location.strip_prefix('/') {
             // `//host/path` keeps the scheme only.
-            Some(rest) if rest.starts_with('/') => format!("{}:{location}", from.scheme_str().unwrap_or("https")),
+            Some(rest) if rest.starts_with('/') => {
+                format!("{}:{location}", from.scheme_str().unwrap_or("https"))
+            }
             Some(_) => {
                 let authority = from.authority().ok_or_else(bad)?;
                 format!("{}://{authority}{location}", from.scheme_str().unwrap_or("https"))

@@ -49,7 +49,10 @@ impl Drop for Staging {
     /// A directory that was published has no name here any more, and nothing happens.
     fn drop(&mut self) {
         if let Err(error) = self.place.remove_all() {
-            log::warn!("staging directory could not be removed, a restart will name={} cause={error}", self.name);
+            log::warn!(
+                "staging directory could not be removed, a restart will name={} cause={error}",
+                self.name
+            );
         }
     }
 }

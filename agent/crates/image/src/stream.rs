@@ -189,8 +189,8 @@ fn bomb(unpacked: u64, arrived: u64) -> Option<String> {
     if unpacked > limits::LAYER_UNPACKED_BYTES {
         return Some(format!("{} B", limits::LAYER_UNPACKED_BYTES));
     }
-    let ratio = unpacked > limits::LAYER_RATIO_FROM_BYTES
-        && unpacked > arrived.saturating_mul(limits::LAYER_RATIO);
+    let ratio =
+        unpacked > limits::LAYER_RATIO_FROM_BYTES && unpacked > arrived.saturating_mul(limits::LAYER_RATIO);
     ratio.then(|| format!("{} times its size", limits::LAYER_RATIO))
 }
 

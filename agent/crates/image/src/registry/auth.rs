@@ -138,8 +138,14 @@ mod tests {
         let parameters = [("scope", "repository:a/b:pull"), ("service", "r x")];
         let ask = |realm: &str, insecure| token_uri(realm, &parameters, insecure).map(|uri| uri.to_string());
         let query = "scope=repository%3Aa%2Fb%3Apull&service=r%20x";
-        assert_eq!(ask("https://t.example/token", false).ok(), Some(format!("https://t.example/token?{query}")));
-        assert_eq!(ask("https://t.example/?a=b", false).ok(), Some(format!("https://t.example/?a=b&{query}")));
+        assert_eq!(
+            ask("https://t.example/token", false).ok(),
+            Some(format!("https://t.example/token?{query}"))
+        );
+        assert_eq!(
+            ask("https://t.example/?a=b", false).ok(),
+            Some(format!("https://t.example/?a=b&{query}"))
+        );
         assert!(matches!(ask("http://t.example/", false), Err(RegistryError::TokenService(_))));
         assert!(ask("http://t.example/", true).is_ok());
         for bad in ["", "/token", "ftp://t.example/", "https://"] {

@@ -96,10 +96,10 @@ mod tests {
                 "Bearer realm=\"https://a/t\",service=\"r\",scope=\"repository:a/b:pull,push\"",
                 vec![bearer("https://a/t", Some("r"), Some("repository:a/b:pull,push"))],
             ),
-            ("Bearer realm=\"a\\\"b\" , service=r, Basic realm=x", vec![
-                bearer("a\"b", Some("r"), None),
-                Challenge::Basic,
-            ]),
+            (
+                "Bearer realm=\"a\\\"b\" , service=r, Basic realm=x",
+                vec![bearer("a\"b", Some("r"), None), Challenge::Basic],
+            ),
             ("Negotiate, Basic", vec![Challenge::Basic]),
             ("Digest nonce=\"1\", Basic realm=\"y\"", vec![Challenge::Basic]),
             ("Bearer service=\"r\"", vec![]),

@@ -102,9 +102,7 @@ impl RegistryError {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Busy { .. } => Reason::RegistryUnreachable,
             Self::Denied(_) | Self::TokenService(_) => Reason::RegistryDenied,
             Self::NotFound(_) => Reason::ImageNotFound,
-            Self::Untrusted { .. } | Self::Authority { .. } | Self::Downgrade(_) => {
-                Reason::RegistryUntrusted
-            }
+            Self::Untrusted { .. } | Self::Authority { .. } | Self::Downgrade(_) => Reason::RegistryUntrusted,
             Self::TooLarge { .. } => Reason::ImageInvalid,
             Self::Digest { .. } => Reason::DigestMismatch,
             Self::Status { .. } | Self::Protocol(_) | Self::Location(_) | Self::TooManyRedirects => {
@@ -149,9 +147,8 @@ pub(super) fn expect_ok(response: Response<Body>) -> Result<Response<Body>, Regi
 /// What happened below HTTP.
 pub(super) fn cause_of(error: ureq::Error, uri: &Uri) -> RegistryError {
     let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-    let untrusted = |host: String, cause: &rustls::Error| {
-        RegistryError::Untrusted { host, cause: cause.to_string() }
-    };
+    let untrusted =
+        |host: String, cause: &rustls::Error| RegistryError::Untrusted { host, cause: cause.to_string() };
     match error {
         ureq::Error::Rustls(cause) => untrusted(host, &cause),
         ureq::Error::Io(source) => match source.get_ref().and_then(|inner| inner.downcast_ref()) {

@@ -27,7 +27,9 @@ fn raw(kind: u8, name: &str, data: &[u8]) -> Vec<u8> {
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
     header.set_size(data.len() as u64);
     header.set_mode(0o644);
-    (header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_cksum();
     let mut bytes = header.as_bytes().to_vec();
     bytes.extend_from_slice(data);
@@ -41,7 +43,8 @@ fn every_dialect_of_gnu_tar_is_read() {
     let long = "d".repeat(120);
     std::fs::create_dir_all(dir.path().join(&long)).expect("mkdir");
     let name = format!("{long}/{}", "f".repeat(150));
-    std::fs::write(dir.path().join(&name), "content").expect("write");
+    let mut file = std::fs::File::create(dir.path().join(&name)).expect("create");
+    std::io::Write::write_all(&mut file, b"content").expect("write");
     std::os::unix::fs::symlink("x".repeat(200), dir.path().join("link")).expect("link");
     for format in ["gnu", "pax"] {
         let tar = Command::new("tar")
@@ -53,7 +56,10 @@ fn every_dialect_of_gnu_tar_is_read() {
         let members = read_all(&tar.stdout).expect(format);
         let [directory, file, link] = &members[..] else { panic!("{format}: {members:?}") };
         assert_eq!((directory.0.kind, &directory.0.path[..120]), (Kind::Directory, long.as_bytes()));
-        assert_eq!((file.0.kind, &file.0.path[..], &file.1[..]), (Kind::File, name.as_bytes(), &b"content"[..]));
+        assert_eq!(
+            (file.0.kind, &file.0.path[..], &file.1[..]),
+            (Kind::File, name.as_bytes(), &b"content"[..])
+        );
         assert_eq!((link.0.kind, link.0.link.len(), link.0.mtime), (Kind::Symlink, 200, (1_234_567_890, 0)));
     }
 }

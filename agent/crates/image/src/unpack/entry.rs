@@ -15,9 +15,15 @@ pub(super) enum Existing {
     Directory,
     /// A character device 0:0, which is how overlayfs hides a name.
     Whiteout,
-    File { bytes: u64, links: u64, inode: u64 },
+    File {
+        bytes: u64,
+        links: u64,
+        inode: u64,
+    },
     /// A link, device or pipe.
-    Other { inode: u64 },
+    Other {
+        inode: u64,
+    },
 }
 
 impl Existing {
