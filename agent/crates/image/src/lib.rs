@@ -17,14 +17,17 @@ mod progress;
 
 mod lease;
 mod selector;
+mod snapshot;
 mod store;
+
+mod load;
+mod parallel;
+mod pull;
+mod retry;
 
 mod config;
 mod manifest;
-mod parallel;
-mod pull;
 mod registry;
-mod retry;
 
 mod codec;
 mod layer;
@@ -37,10 +40,12 @@ mod usage;
 
 pub use catalog::{Catalog, CatalogChange};
 pub use layer::LayerError;
+pub use load::{ArchiveError, LoadError};
 pub use manifest::ManifestError;
 pub use progress::{CancelToken, LayerDone, Phase, Progress, Silent};
 pub use pull::{PullCause, PullError};
 pub use registry::{RegistryError, Timeouts};
+pub use snapshot::{MountError, unmount};
 pub use space::NoRoom;
 pub use store::{ImageStore, Prune, Removed, StoreError, StoreOptions};
 pub use tar::TarError;

@@ -2,6 +2,7 @@
 
 use crate::config::ImageConfig;
 use crate::layer::{self, Expected, LayerError, Standing, Surroundings};
+use crate::load::ArchiveError;
 use crate::manifest::{Blob, Document, Manifest, ManifestError};
 use crate::progress::{CancelToken, LayerDone, Phase, Progress};
 use crate::registry::{Client, RegistryError, Served};
@@ -64,6 +65,9 @@ pub enum PullCause {
         #[source]
         source: LayerError,
     },
+    /// The archive that is loaded is none, or damaged.
+    #[error(transparent)]
+    Archive(ArchiveError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -84,6 +88,7 @@ impl PullCause {
             Self::Platform { .. } => Reason::ImagePlatform,
             Self::NoRoom(_) => Reason::NoSpace,
             Self::Layer { source, .. } => layer_reason(source),
+            Self::Archive(error) => error.reason(),
             Self::Store(StoreError::Catalog(fault)) => fault.reason,
             Self::Store(StoreError::Io { source, .. }) => storage_reason(source),
             Self::Store(_) => Reason::Internal,
@@ -269,7 +274,7 @@ impl Pull<'_> {
 }
 
 /// An index in an index is allowed by the specification; more than a few is somebody playing.
-const INDEX_DEPTH: usize = 3;
+pub(crate) const INDEX_DEPTH: usize = 3;
 
 fn registry_error(what: String, source: RegistryError) -> PullCause {
     PullCause::Registry { what, source }

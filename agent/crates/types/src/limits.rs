@@ -29,6 +29,8 @@ pub const LAYER_HEADER_BYTES: u64 = 1 << 20;
 /// The most bytes of directory names of one layer that are kept in memory while it is unpacked, because
 /// their times can only be set at the end; a distribution's whole tree has some hundred KiB.
 pub const LAYER_DIRECTORY_BYTES: usize = 16 << 20;
+/// The most members of an image archive given to `image load`: some per layer of some images.
+pub const ARCHIVE_ENTRIES: u64 = 65_536;
 /// The largest zstd window that is accepted, as a power of two: 8 MiB, the format's recommended
 /// minimum support (RFC 8878 3.1.1.1.2) and our memory budget.
 pub const ZSTD_WINDOW_LOG: u32 = 23;

@@ -1,0 +1,165 @@
+//! A container's root file system: the image's layers with a writable one on top, by overlayfs.
+
+use crate::store::{ImageStore, storage_reason};
+use edgelet_sys::place::{open_anchor, proc_path};
+use edgelet_sys::root::RootDir;
+use edgelet_types::image::ImageRecord;
+use edgelet_types::{Digest, Fault, Reason};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Why a root file system could not be mounted or unmounted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MountError {
+    /// A layer of the image is not there. Somebody removed it behind our back; pulling the image again
+    /// brings it back.
+    #[error("layer {digest}")]
+    Layer {
+        /// Which one, by its unpacked content.
+        digest: Digest,
+        /// Why it cannot be opened.
+        #[source]
+        source: io::Error,
+    },
+    /// The container's own directories could not be made.
+    #[error("{path:?}")]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused the mount.
+    #[error("mount overlay at {target:?}")]
+    Mount {
+        /// Where.
+        target: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused to take it away.
+    #[error("unmount {target:?}")]
+    Unmount {
+        /// Where.
+        target: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl From<MountError> for Fault {
+    fn from(error: MountError) -> Fault {
+        let reason = match &error {
+            MountError::Directory { source, .. } => storage_reason(source),
+            MountError::Layer { .. } => Reason::Storage,
+            _ => Reason::CreateFailed,
+        };
+        Fault::chain(reason, &error)
+    }
+}
+
+impl ImageStore {
+    /// Mounts `image` at `target`, an existing directory. What the container writes goes to `scratch/upper`,
+    /// on the data file system; `scratch` is made if it is missing, and what is in it from before is seen
+    /// again. With `read_only` the mount takes no writes.
+    ///
+    /// Options, and why: `index=off` because layers are shared by many mounts and no file handles are
+    /// exported; `metacopy=off` and `redirect_dir=off` because both make overlayfs follow attributes in
+    /// layers, which is only safe when nobody else could have written them, and because an upper directory
+    /// without them stays readable by other means. All three are named, since kernels differ in defaults.
+    pub fn mount(
+        &self,
+        image: &ImageRecord,
+        scratch: &Path,
+        target: &Path,
+        read_only: bool,
+    ) -> Result<(), MountError> {
+        let lower = self.open_layers(image)?;
+        let scratch = Scratch::open(scratch, lower.first())?;
+        let mount = |source: io::Error| MountError::Mount { target: target.to_owned(), source };
+        let anchor = open_anchor(target).map_err(mount)?;
+        let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+        let options = options(&lower, &scratch);
+        let at = proc_path(anchor.as_fd());
+        nix::mount::mount(Some("overlay"), at.as_str(), Some("overlay"), flags, Some(options.as_str()))
+            .map_err(|error| mount(error.into()))
+    }
+
+    /// The layers from the top down, each once: overlayfs does not take a directory twice, and all that a
+    /// lower occurrence could show, the higher one shows over it.
+    fn open_layers(&self, image: &ImageRecord) -> Result<Vec<OwnedFd>, MountError> {
+        let mut seen = BTreeSet::new();
+        let distinct = image.layers.iter().rev().filter(|layer| seen.insert(layer.diff_id));
+        distinct
+            .map(|layer| {
+                let digest = layer.diff_id;
+                open_anchor(&self.layout.layer(&digest))
+                    .map_err(|source| MountError::Layer { digest, source })
+            })
+            .collect()
+    }
+}
+
+/// Takes the mount at `target` away, at once for new users and for the rest when they are done. Nothing
+/// mounted there, or nothing there, is fine.
+pub fn unmount(target: &Path) -> Result<(), MountError> {
+    match nix::mount::umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        Err(error) => Err(MountError::Unmount { target: target.to_owned(), source: error.into() }),
+    }
+}
+
+/// The directories of one container.
+struct Scratch {
+    upper: OwnedFd,
+    work: OwnedFd,
+    /// Stands in for the layers of an image that has none.
+    empty: OwnedFd,
+}
+
+impl Scratch {
+    fn open(path: &Path, top_layer: Option<&OwnedFd>) -> Result<Self, MountError> {
+        let bad = |source| MountError::Directory { path: path.to_owned(), source };
+        let make = || -> io::Result<Scratch> {
+            use std::os::unix::fs::DirBuilderExt;
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            let root = RootDir::open(path)?;
+            let upper = root.place("upper")?;
+            if upper.stat()?.is_none() {
+                upper.mkdir(0o755)?;
+                // The upper directory is what the container sees as its root, owner and mode included.
+                let (mode, uid, gid) = attributes(top_layer)?;
+                upper.set_owner(uid, gid)?;
+                upper.set_mode(mode)?;
+            }
+            let open = |name: &str| -> io::Result<OwnedFd> { Ok(root.mkdir_all(name, 0o700)?.into()) };
+            Ok(Scratch { upper: open("upper")?, work: open("work")?, empty: open("empty")? })
+        };
+        make().map_err(bad)
+    }
+}
+
+fn attributes(layer: Option<&OwnedFd>) -> io::Result<(u32, u32, u32)> {
+    use std::os::fd::AsRawFd;
+    let Some(layer) = layer else { return Ok((0o755, 0, 0)) };
+    let stat = nix::sys::stat::fstat(layer.as_raw_fd())?;
+    Ok((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid))
+}
+
+/// Directories are named by descriptor: no name has to be escaped, none can change meaning between look and
+/// use, and 127 of them fit into the one page that mount(2) takes.
+fn options(lower: &[OwnedFd], scratch: &Scratch) -> String {
+    let lower = if lower.is_empty() { std::slice::from_ref(&scratch.empty) } else { lower };
+    let lower: Vec<String> = lower.iter().map(|layer| proc_path(layer.as_fd())).collect();
+    let (upper, work) = (proc_path(scratch.upper.as_fd()), proc_path(scratch.work.as_fd()));
+    let lower = lower.join(":");
+    format!("lowerdir={lower},upperdir={upper},workdir={work},index=off,metacopy=off,redirect_dir=off")
+}
