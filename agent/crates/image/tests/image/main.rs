@@ -3,5 +3,6 @@
 //! One program, so that everything is linked once. Needs root and the Debian packages docker-registry,
 //! skopeo, umoci, busybox-static, openssl and apache2-utils.
 
+mod hostile;
 mod registry;
 mod support;

@@ -3,6 +3,7 @@
 pub(crate) mod layout;
 pub(crate) mod node;
 pub(crate) mod registry;
+pub(crate) mod scripted;
 
 use std::path::Path;
 use std::process::{Command, Output};
