@@ -289,22 +289,18 @@ async fn speak(
     mut outputs: Vec<Output>,
     ended: &AsyncFd<File>,
 ) -> bool {
-    let over = async {
-        // Readable once is enough; an error here would be ours, and is no reason to wait for ever.
-        let _ = ended.readable().await;
-    };
-    tokio::pin!(over);
     while !outputs.is_empty() {
         let next = tokio::select! {
             next = read_any(&mut outputs) => next,
             // A program in the background may hold the pipes open for ever: what is there now is all.
-            () = &mut over => break,
+            _ = ended.readable() => break,
         };
         if forward(out, &mut outputs, next).await.is_err() {
             return false;
         }
     }
-    over.await;
+    // Readable stays readable. An error would be ours, and is no reason to wait for ever.
+    let _ = ended.readable().await;
     let rest = async {
         for output in &mut outputs {
             while let Some(text) = output.pipe.read_now() {

@@ -8,7 +8,7 @@ use edgelet_types::WorkloadId;
 use edgelet_types::limits::{API_BODY_BYTES, DEPLOY_MANIFEST_BYTES};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Request;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -76,13 +76,15 @@ async fn answer(request: Request<Incoming>, routes: Routes) -> Response {
 }
 
 async fn read(body: Incoming, limit: u64) -> Result<Bytes, Refusal> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    match tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await {
+    let too_large = || Refusal::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
+    // What announces itself as too large need not be waited for.
+    if body.size_hint().lower() > limit {
+        return Err(too_large());
+    }
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    match tokio::time::timeout(BODY, Limited::new(body, most).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("the body is larger than {limit} bytes");
-            Err(Refusal::new(Code::PayloadTooLarge, message))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Refusal::new(Code::InvalidArgument, format!("read the body: {error}"))),
         Err(_) => Err(Refusal::new(Code::RequestTimeout, "the body did not arrive in time")),
     }
