@@ -3,7 +3,6 @@
 use crate::Id;
 use edgelet_types::{Fault, Reason};
 use std::io;
-use std::path::PathBuf;
 
 /// Why no container was created. Nothing of it is left when this is returned.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,8 @@ impl Id {
     /// Checks `text` and takes it as it is.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
-        let good = (1..=255).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != "..";
+        let good =
+            (1..=255).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != "..";
         match good {
             true => Ok(Self(text.to_owned())),
             false => Err(IdError { text: text.chars().take(80).collect() }),

@@ -23,10 +23,45 @@ mod id;
 mod options;
 mod runtime;
 
-pub use error::{ControlError, CreateError, ExecError, StartError};
+// The verbs, from the caller's side.
+mod control;
+mod create;
+mod exec;
+mod start;
+
+// What is asked for, checked before anything is touched.
+mod config;
+mod mounts;
+mod namespaces;
+mod program;
+mod refuse;
+mod seccomp;
+
+// The new process, in the order of its life.
+mod cgroup_mounts;
+mod channel;
+mod console;
+mod devices;
+mod executable;
+mod identity;
+mod init;
+mod launch;
+mod masks;
+mod rootfs;
+mod sysctl;
+
+// What surrounds it.
+mod cgroup;
+mod device_filter;
+mod features;
+mod hooks;
+mod record;
+
+pub use error::{ControlError, CreateError, ExecError, InitFailure, StartError};
 pub use id::{Id, IdError};
 pub use options::{ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};
 pub use runtime::{Process, Runtime, State, Status};
+pub use seccomp::default_profile as default_seccomp_profile;
 
 /// The types of `config.json`, for callers that write one.
 pub use oci_spec::runtime as spec;

@@ -164,3 +164,9 @@ impl Process {
         self.handle.wait().map(|end| end.code())
     }
 }
+
+impl From<Process> for edgelet_sys::process::Child {
+    fn from(process: Process) -> Self {
+        process.handle
+    }
+}

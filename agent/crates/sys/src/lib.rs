@@ -13,6 +13,7 @@ mod remove;
 pub mod root;
 pub mod xattr;
 
+pub mod bpf;
 pub mod console;
 pub mod mount;
 pub mod namespace;

@@ -194,6 +194,14 @@ impl AsFd for Tree {
     }
 }
 
+impl From<OwnedFd> for Tree {
+    /// Takes what is mounted where `fd` refers to; whether that is the top of a mount is found out
+    /// when it is changed (`EINVAL`).
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
 impl From<Tree> for OwnedFd {
     fn from(tree: Tree) -> OwnedFd {
         tree.fd

@@ -8,15 +8,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// What `fork` came back as.
-#[derive(Debug)]
-pub enum Forked {
-    /// In the calling process: the new one.
-    Parent(Child),
-    /// In the new process.
-    Child,
-}
-
 /// A child of the calling process. Dropping it neither kills nor waits.
 #[derive(Debug)]
 pub struct Child {
@@ -43,22 +34,38 @@ impl End {
     }
 }
 
-/// Copies the calling process into new namespaces, given as `CLONE_NEW*` flags.
+/// Copies the calling process into new namespaces, given as `CLONE_NEW*` flags. The copy runs `main`
+/// and ends with the code that it returns; it never returns from here, not even by a panic.
 ///
 /// # Errors
 /// `EDEADLK` when the calling process has more than one thread: a copy of a lock that another thread
 /// holds would never be released. This is what makes the function safe to call.
-pub fn fork(namespaces: u64) -> io::Result<Forked> {
+pub fn spawn(namespaces: u64, main: impl FnOnce() -> i32) -> io::Result<Child> {
     assert_one_thread()?;
-    clone_with(namespaces & NAMESPACE_FLAGS)
+    match clone_with(namespaces & NAMESPACE_FLAGS)? {
+        Some(child) => Ok(child),
+        None => run_and_exit(main),
+    }
 }
 
-/// Copies the calling process so that the copy is a child of the caller's parent, in new namespaces.
-/// `EDEADLK` as with [`fork`]. The answer in the caller is the new process id; the descriptor that
-/// comes with it cannot be waited on by the caller.
-pub fn fork_sibling(namespaces: u64) -> io::Result<Forked> {
-    clone_with((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64)
+/// As [`spawn`], but the copy is a child of the caller's parent. The answer is its process id as the
+/// caller sees it.
+pub fn spawn_sibling(namespaces: u64, main: impl FnOnce() -> i32) -> io::Result<i32> {
+    assert_one_thread()?;
+    match clone_with((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64)? {
+        Some(child) => Ok(child.pid),
+        None => run_and_exit(main),
+    }
 }
+
+fn run_and_exit(main: impl FnOnce() -> i32) -> ! {
+    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(main)).unwrap_or(PANICKED);
+    // SAFETY: ends the process without running what the parent registered to be run at its exit.
+    unsafe { libc::_exit(code) }
+}
+
+/// The exit code of a panic, as Rust programs have it.
+const PANICKED: i32 = 101;
 
 const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
@@ -68,7 +75,7 @@ const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u32 as u64;
 
-fn clone_with(flags: u64) -> io::Result<Forked> {
+fn clone_with(flags: u64) -> io::Result<Option<Child>> {
     let flags = flags | libc::CLONE_PIDFD as u64;
     let mut pidfd: RawFd = -1;
     let arguments = CloneArguments {
@@ -97,9 +104,9 @@ fn clone_with(flags: u64) -> io::Result<Forked> {
         other => other?,
     };
     match i32::try_from(pid) {
-        Ok(0) => Ok(Forked::Child),
+        Ok(0) => Ok(None),
         // SAFETY: the kernel stored a new descriptor here before it returned to the parent.
-        Ok(pid) => Ok(Forked::Parent(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),
+        Ok(pid) => Ok(Some(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),
         Err(_) => Err(Errno::EOVERFLOW.into()),
     }
 }
@@ -313,7 +320,7 @@ mod tests {
     #[test]
     fn a_process_with_threads_is_not_copied() {
         // The test harness runs this function on a second thread.
-        let error = fork(0).expect_err("two threads");
+        let error = spawn(0, || 0).expect_err("two threads");
         assert_eq!(error.raw_os_error(), Some(libc::EDEADLK));
     }
 }

@@ -1,0 +1,153 @@
+//! What a process that is being set up and its creator say to each other.
+//!
+//! Messages are kept whole by the socket, bounded, and parsed strictly. Each side notices when the
+//! other is gone, so that neither waits for a dead one.
+
+use crate::error::{During, InitFailure, SpawnError};
+use edgelet_sys::{process, socket};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// What the new process reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// A helper made the process; this is its id.
+    Made(i32),
+    /// It is in its namespaces.
+    Entered,
+    /// Everything is set up but the last steps.
+    Ready,
+    /// It gives up.
+    Failed { message: String, errno: Option<i32> },
+}
+
+/// The largest message, in bytes.
+const LIMIT: usize = 8 << 10;
+/// How much of an error's text is passed on, in bytes; the rest of a message needs far less.
+const TEXT_LIMIT: usize = 2 << 10;
+const GO: &[u8] = b"go";
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    socket: OwnedFd,
+}
+
+impl Channel {
+    /// The creator's end and the new process's.
+    pub(crate) fn pair() -> Result<(Self, Self), SpawnError> {
+        let (ours, theirs) = socket::message_pair().during("make channel")?;
+        Ok((Self { socket: ours }, Self { socket: theirs }))
+    }
+
+    /// One end of a connection that was made otherwise.
+    pub(crate) fn over(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Lets the new process go on.
+    pub(crate) fn go(&self) -> Result<(), SpawnError> {
+        socket::send(self.socket.as_fd(), GO).during("tell the new process to go on")
+    }
+
+    /// Waits to be let go on; an error when the creator is gone or says anything else.
+    pub(crate) fn wait_for_go(&self) -> Result<(), SpawnError> {
+        match socket::receive(self.socket.as_fd(), LIMIT).during("wait for the creator")? {
+            Some(message) if message == GO => Ok(()),
+            Some(_) => Err(io::Error::from(io::ErrorKind::InvalidData)).during("wait for the creator"),
+            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)).during("wait for the creator"),
+        }
+    }
+
+    /// Tells the creator.
+    pub(crate) fn report(&self, report: &Report) -> Result<(), SpawnError> {
+        let message = serde_json::to_vec(report).map_err(io::Error::other).during("report")?;
+        socket::send(self.socket.as_fd(), &message).during("report")
+    }
+
+    /// Tells the creator why nothing comes of it. Nobody may be listening any more.
+    pub(crate) fn report_failure(&self, error: &SpawnError) {
+        let failure = InitFailure::from(error);
+        let message = failure.message.chars().take(TEXT_LIMIT / 4).collect();
+        let _ = self.report(&Report::Failed { message, errno: failure.errno });
+    }
+
+    /// Waits for a report; `None` when the process is gone, by ending or by executing its program. A
+    /// failure that it reports is an error here.
+    pub(crate) fn next(&self, limit: Duration) -> Result<Option<Report>, SpawnError> {
+        let step = "wait for the new process";
+        let deadline = Instant::now() + limit;
+        if !process::readable_within(self.socket.as_fd(), deadline - Instant::now()).during(step)? {
+            return Err(io::Error::from(io::ErrorKind::TimedOut)).during(step);
+        }
+        let Some(message) = socket::receive(self.socket.as_fd(), LIMIT).during(step)? else {
+            return Ok(None);
+        };
+        match serde_json::from_slice(&message).map_err(io::Error::other).during(step)? {
+            Report::Failed { message, errno } => Err(SpawnError::Init(InitFailure { message, errno })),
+            report => Ok(Some(report)),
+        }
+    }
+
+    /// Waits for exactly this report.
+    pub(crate) fn expect(&self, wanted: Report, limit: Duration) -> Result<(), SpawnError> {
+        match self.next(limit)? {
+            Some(report) if report == wanted => Ok(()),
+            Some(other) => Err(broken(format!("reported {other:?} instead of {wanted:?}"))),
+            None => Err(broken("ended without a word".to_owned())),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn broken(message: String) -> SpawnError {
+    SpawnError::Init(InitFailure { message, errno: None })
+}
+
+impl From<&SpawnError> for InitFailure {
+    fn from(error: &SpawnError) -> Self {
+        match error {
+            SpawnError::Step { step, source } => {
+                InitFailure { message: format!("{step}: {source}"), errno: source.raw_os_error() }
+            }
+            SpawnError::Init(failure) => failure.clone(),
+            SpawnError::Hook(message) => InitFailure { message: message.clone(), errno: None },
+            SpawnError::Cgroup(message) => InitFailure { message: format!("cgroup: {message}"), errno: None },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn reports_arrive_and_failures_become_errors() {
+        let (creator, created) = Channel::pair().expect("pair");
+        created.report(&Report::Entered).expect("report");
+        creator.expect(Report::Entered, SOON).expect("entered");
+        created.report_failure(&SpawnError::Hook("x".repeat(100_000)));
+        match creator.next(SOON) {
+            Err(SpawnError::Init(failure)) => assert!(failure.message.len() <= TEXT_LIMIT),
+            other => panic!("{other:?}"),
+        }
+        drop(created);
+        assert!(matches!(creator.next(SOON), Ok(None)));
+    }
+
+    #[test]
+    fn neither_side_waits_for_a_dead_one() {
+        let (creator, created) = Channel::pair().expect("pair");
+        drop(creator);
+        assert!(created.wait_for_go().is_err());
+    }
+}

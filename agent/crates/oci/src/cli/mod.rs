@@ -1,0 +1,99 @@
+//! The command line `edgelet-oci`, as podman, containerd and CRI-O call an OCI runtime.
+//!
+//! Global options stand before the verb; options of a verb before or after the id. Errors go to
+//! standard error and, as one JSON object or one line, to the file of `--log`.
+
+mod arguments;
+mod foreground;
+mod report;
+mod verbs;
+
+use arguments::{Arguments, UsageError};
+use report::Report;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Runs the program with its whole `argv`. To be called from `main` before there is a second thread.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    if let Err(error) = edgelet_sys::seal::seal_program(&args) {
+        eprintln!("edgelet-oci: seal the program: {error}");
+        return ExitCode::FAILURE;
+    }
+    // Whatever the caller left open is not for hooks.
+    if let Err(error) = edgelet_sys::process::close_on_exec_from(3) {
+        eprintln!("edgelet-oci: mark descriptors: {error}");
+        return ExitCode::FAILURE;
+    }
+    let words = args.into_iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+    match run(words.collect()) {
+        Ok(code) => ExitCode::from(code),
+        Err(message) => {
+            eprintln!("edgelet-oci: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The answer is the exit code, or an error that has not been reported to the log yet.
+fn run(words: Vec<String>) -> Result<u8, String> {
+    let (global, rest) = Global::parse(&words).map_err(|error| error.to_string())?;
+    let (verb, rest) = match rest.split_first() {
+        _ if global.help => ("help", rest),
+        _ if global.version => ("version", rest),
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => return Err(format!("no command\n{}", verbs::HELP)),
+    };
+    let report = Report::open(global.log.as_deref(), global.json, global.debug)
+        .map_err(|error| format!("open log: {error}"))?;
+    report.install();
+    verbs::run(verb, rest, &global.root).map_err(|message| {
+        report.error(&message);
+        message
+    })
+}
+
+/// What stands before the verb.
+#[derive(Debug)]
+struct Global {
+    root: PathBuf,
+    log: Option<PathBuf>,
+    json: bool,
+    debug: bool,
+    help: bool,
+    version: bool,
+}
+
+impl Global {
+    fn parse(words: &[String]) -> Result<(Self, &[String]), UsageError> {
+        let known = arguments::Known {
+            flags: &["debug", "systemd-cgroup", "help", "version", "h", "v"],
+            values: &["root", "log", "log-format", "rootless", "cgroup-manager"],
+        };
+        let (options, rest) = Arguments::leading(words, &known)?;
+        // Our groups are made through the file system; a caller that insists on systemd must know.
+        if options.has("systemd-cgroup")
+            || options.value("cgroup-manager").is_some_and(|name| name != "cgroupfs")
+        {
+            return Err(UsageError::not_supported("--systemd-cgroup"));
+        }
+        if options.value("rootless").is_some_and(|value| !["false", "auto"].contains(&value)) {
+            return Err(UsageError::not_supported("--rootless"));
+        }
+        let json = match options.value("log-format") {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(other) => return Err(UsageError::bad("--log-format", other)),
+        };
+        let root = options.value("root").map_or_else(|| PathBuf::from("/run/edgelet-oci"), PathBuf::from);
+        let global = Self {
+            root,
+            log: options.value("log").map(PathBuf::from),
+            json,
+            debug: options.has("debug"),
+            help: options.has("help") || options.has("h"),
+            version: options.has("version") || options.has("v"),
+        };
+        Ok((global, rest))
+    }
+}

@@ -1,0 +1,391 @@
+//! The verbs of the command line.
+
+use super::arguments::{Arguments, Known, UsageError};
+use super::foreground::{self, Relay, Signals};
+use crate::{ConsoleSocket, ControlError, CreateOptions, ExecOptions, ExecProcess, Id, Runtime, features};
+use edgelet_sys::process::Child;
+use edgelet_types::Fault;
+use nix::sys::signal::Signal;
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+pub(super) const HELP: &str = "\
+usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] COMMAND
+
+  create  ID [-b BUNDLE] [--console-socket PATH] [--pid-file FILE] [--preserve-fds N] [--no-new-keyring]
+  start   ID
+  run     ID [-d] [--keep] and the options of create
+  exec    [-p FILE] [-d] [-t] [-u UID[:GID]] [--cwd DIR] [-e NAME=VALUE] [-c CAP] ID [PROGRAM ARGUMENT...]
+  state   ID
+  kill    ID [SIGNAL] [-a]
+  delete  ID [-f]
+  list    [-q] [-f table|json]
+  ps      ID [-f table|json]
+  pause   ID
+  resume  ID
+  features
+";
+
+/// Runs one verb; the answer is the exit code or what went wrong.
+pub(super) fn run(verb: &str, words: &[String], root: &Path) -> Result<u8, String> {
+    let runtime = Runtime::new(root);
+    match verb {
+        "create" => create(&runtime, words),
+        "start" => start(&runtime, words),
+        "run" => run_container(&runtime, words),
+        "exec" => exec(&runtime, words),
+        "state" => state(&runtime, words),
+        "kill" => kill(&runtime, words),
+        "delete" => delete(&runtime, words),
+        "list" => list(&runtime, words),
+        "ps" => ps(&runtime, words),
+        "pause" => only_id(words).and_then(|id| runtime.pause(&id).map_err(control)).map(|()| 0),
+        "resume" => only_id(words).and_then(|id| runtime.resume(&id).map_err(control)).map(|()| 0),
+        "features" => print(&features::features()),
+        "version" => version(),
+        "help" => print_text(HELP),
+        "update" | "events" | "spec" | "checkpoint" | "restore" => {
+            Err(usage(UsageError::not_supported(verb)))
+        }
+        other => Err(format!("unknown command {other:?}")),
+    }
+}
+
+const CREATE: Known = Known {
+    flags: &["no-new-keyring", "no-pivot", "detach", "d", "keep"],
+    values: &["bundle", "b", "console-socket", "pid-file", "preserve-fds"],
+};
+
+fn create(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    let arguments = Arguments::parse(words, &CREATE).map_err(usage)?;
+    let options = create_options(&arguments)?;
+    runtime.create(&options).map_err(fault)?;
+    Ok(0)
+}
+
+fn create_options(arguments: &Arguments) -> Result<CreateOptions, String> {
+    if arguments.has("no-pivot") {
+        return Err(usage(UsageError::not_supported("--no-pivot")));
+    }
+    let id = id_of(&arguments.operands)?;
+    let mut options = CreateOptions::new(id, arguments.either("bundle", "b").unwrap_or("."));
+    options.console = arguments.value("console-socket").map(|path| ConsoleSocket::Path(PathBuf::from(path)));
+    options.pid_file = arguments.value("pid-file").map(PathBuf::from);
+    options.preserve_fds = arguments.number("preserve-fds", 0).map_err(usage)?;
+    options.keep_keyring = arguments.has("no-new-keyring");
+    Ok(options)
+}
+
+fn start(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    runtime.start(&only_id(words)?).map_err(fault)?;
+    Ok(0)
+}
+
+/// Create, start, and in the foreground wait and delete.
+fn run_container(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    let arguments = Arguments::parse(words, &CREATE).map_err(usage)?;
+    let mut options = create_options(&arguments)?;
+    if arguments.has("detach") || arguments.has("d") {
+        runtime.create(&options).map_err(fault)?;
+        return start_or_delete(runtime, &options.id).map(|()| 0);
+    }
+    let signals = Signals::collect().map_err(io_error("collect signals"))?;
+    let relay = match options.console.is_none() && wants_terminal(&options.bundle) {
+        true => {
+            let (relay, theirs) = Relay::new().map_err(io_error("make terminal relay"))?;
+            options.console = Some(ConsoleSocket::Connected(theirs));
+            Some(relay)
+        }
+        false => None,
+    };
+    let state = runtime.create(&options).map_err(fault)?;
+    // It is our child until we wait for it, so the id is still its own.
+    let child = Child::adopt(state.pid).map_err(io_error("open init"))?;
+    start_or_delete(runtime, &options.id)?;
+    let code = foreground::attend(child, &signals, relay).map_err(io_error("wait for init"))?;
+    if !arguments.has("keep") {
+        runtime.delete(&options.id, true).map_err(control)?;
+    }
+    Ok(exit_code(code))
+}
+
+fn start_or_delete(runtime: &Runtime, id: &Id) -> Result<(), String> {
+    runtime.start(id).map_err(|error| {
+        if let Err(error) = runtime.delete(id, true) {
+            log::warn!("{}", Fault::from(error));
+        }
+        fault(error)
+    })
+}
+
+/// A first look; `create` reads and checks the configuration itself, and says what is wrong with it.
+fn wants_terminal(bundle: &Path) -> bool {
+    let text = std::fs::read(bundle.join("config.json")).unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    config.pointer("/process/terminal").and_then(serde_json::Value::as_bool).unwrap_or(false)
+}
+
+const EXEC: Known = Known {
+    flags: &["detach", "d", "tty", "t", "no-new-privs", "ignore-paused"],
+    values: &[
+        "process",
+        "p",
+        "pid-file",
+        "console-socket",
+        "user",
+        "u",
+        "additional-gids",
+        "g",
+        "cwd",
+        "env",
+        "e",
+        "cap",
+        "c",
+        "preserve-fds",
+        "cgroup",
+        "process-label",
+        "apparmor",
+    ],
+};
+
+fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    let (arguments, rest) = Arguments::leading(words, &EXEC).map_err(usage)?;
+    for option in ["cgroup", "process-label", "apparmor"] {
+        if arguments.value(option).is_some_and(|value| !value.is_empty()) {
+            return Err(usage(UsageError::not_supported(&format!("--{option}"))));
+        }
+    }
+    let (id, program) = match rest.split_first() {
+        Some((id, program)) => (Id::parse(id).map_err(|error| error.to_string())?, program),
+        None => return Err(usage(UsageError::Missing("container id"))),
+    };
+    let program = program.strip_prefix(&["--".to_owned()]).unwrap_or(program);
+    let process = exec_process(&arguments, program)?;
+    let terminal = match &process {
+        ExecProcess::Full(process) => process.terminal().unwrap_or(false),
+        ExecProcess::Like { terminal, .. } => *terminal,
+    };
+    let mut options = ExecOptions::new(process);
+    options.console = arguments.value("console-socket").map(|path| ConsoleSocket::Path(PathBuf::from(path)));
+    options.pid_file = arguments.value("pid-file").map(PathBuf::from);
+    options.preserve_fds = arguments.number("preserve-fds", 0).map_err(usage)?;
+    options.ignore_paused = arguments.has("ignore-paused");
+    if arguments.has("detach") || arguments.has("d") {
+        runtime.exec(&id, &options).map_err(fault)?;
+        return Ok(0);
+    }
+    let signals = Signals::collect().map_err(io_error("collect signals"))?;
+    let relay = match terminal && options.console.is_none() {
+        true => {
+            let (relay, theirs) = Relay::new().map_err(io_error("make terminal relay"))?;
+            options.console = Some(ConsoleSocket::Connected(theirs));
+            Some(relay)
+        }
+        false => None,
+    };
+    let process = runtime.exec(&id, &options).map_err(fault)?;
+    let code = foreground::attend(process.into(), &signals, relay).map_err(io_error("wait for process"))?;
+    Ok(exit_code(code))
+}
+
+fn exec_process(arguments: &Arguments, program: &[String]) -> Result<ExecProcess, String> {
+    if let Some(path) = arguments.either("process", "p") {
+        let text = std::fs::read(path).map_err(io_error(&format!("read {path}")))?;
+        let json: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|error| format!("{path}: {error}"))?;
+        crate::refuse::refuse_in_process(&json).map_err(|field| usage(UsageError::NotSupported(field)))?;
+        let mut process: crate::spec::Process =
+            serde_json::from_value(json).map_err(|error| format!("{path}: {error}"))?;
+        if arguments.has("tty") || arguments.has("t") {
+            process.set_terminal(Some(true));
+        }
+        return Ok(ExecProcess::Full(Box::new(process)));
+    }
+    if program.is_empty() {
+        return Err(usage(UsageError::Missing("program")));
+    }
+    let both = |long, short| {
+        arguments.values(long).iter().chain(arguments.values(short)).cloned().collect::<Vec<_>>()
+    };
+    let number =
+        |option: &str, text: &str| text.parse::<u32>().map_err(|_| usage(UsageError::bad(option, text)));
+    let user = match arguments.either("user", "u").map(|text| text.split_once(':').unwrap_or((text, ""))) {
+        None => None,
+        Some((uid, "")) => Some((number("--user", uid)?, None)),
+        Some((uid, gid)) => Some((number("--user", uid)?, Some(number("--user", gid)?))),
+    };
+    let groups = both("additional-gids", "g");
+    Ok(ExecProcess::Like {
+        args: program.to_vec(),
+        env: both("env", "e"),
+        cwd: arguments.value("cwd").map(PathBuf::from),
+        user,
+        additional_gids: groups
+            .iter()
+            .map(|text| number("--additional-gids", text))
+            .collect::<Result<_, _>>()?,
+        capabilities: both("cap", "c"),
+        terminal: arguments.has("tty") || arguments.has("t"),
+        no_new_privileges: arguments.has("no-new-privs").then_some(true),
+    })
+}
+
+fn state(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    let state = runtime.state(&only_id(words)?).map_err(control)?;
+    print(&serde_json::to_value(state).map_err(|error| error.to_string())?)
+}
+
+fn kill(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    // A negative number would look like an option, and there is no negative signal.
+    let known = Known { flags: &["all", "a"], values: &[] };
+    let arguments = Arguments::parse(words, &known).map_err(usage)?;
+    let (id, signal) = match arguments.operands.as_slice() {
+        [id] => (id, libc::SIGTERM),
+        [id, signal] => (id, signal_number(signal).ok_or_else(|| usage(UsageError::bad("signal", signal)))?),
+        [] => return Err(usage(UsageError::Missing("container id"))),
+        [_, _, extra, ..] => return Err(usage(UsageError::Unexpected(extra.clone()))),
+    };
+    let id = Id::parse(id).map_err(|error| error.to_string())?;
+    runtime.kill(&id, signal, arguments.has("all") || arguments.has("a")).map_err(control)?;
+    Ok(0)
+}
+
+/// A number, or a name with or without `SIG`, in any case.
+fn signal_number(text: &str) -> Option<i32> {
+    if let Ok(number) = text.parse::<i32>() {
+        return (0..=64).contains(&number).then_some(number);
+    }
+    let name = text.to_ascii_uppercase();
+    let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
+    let real_time = |prefix: &str, base: i32, sign: i32| {
+        let rest = name.strip_prefix(prefix)?;
+        let offset = if rest.is_empty() { 0 } else { rest.get(1..)?.parse::<i32>().ok()? };
+        (0..=30).contains(&offset).then_some(base + sign * offset)
+    };
+    Signal::from_str(&name)
+        .ok()
+        .map(|signal| signal as i32)
+        .or_else(|| real_time("SIGRTMIN", 34, 1))
+        .or_else(|| real_time("SIGRTMAX", 64, -1))
+}
+
+fn delete(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    let known = Known { flags: &["force", "f"], values: &[] };
+    let arguments = Arguments::parse(words, &known).map_err(usage)?;
+    let id = id_of(&arguments.operands)?;
+    runtime.delete(&id, arguments.has("force") || arguments.has("f")).map_err(control)?;
+    Ok(0)
+}
+
+fn list(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    let known = Known { flags: &["quiet", "q"], values: &["format", "f"] };
+    let arguments = Arguments::parse(words, &known).map_err(usage)?;
+    let states = runtime.list().map_err(control)?;
+    if arguments.has("quiet") || arguments.has("q") {
+        return print_text(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>());
+    }
+    match arguments.either("format", "f") {
+        Some("json") => print(&serde_json::to_value(states).map_err(|error| error.to_string())?),
+        None | Some("table") => {
+            let mut table = format!("{:<40} {:>8} {:<9} {:<26} BUNDLE\n", "ID", "PID", "STATUS", "CREATED");
+            for state in states {
+                let (status, bundle) = (state.status.to_string(), state.bundle.display());
+                table.push_str(&format!(
+                    "{:<40} {:>8} {status:<9} {:<26} {bundle}\n",
+                    state.id, state.pid, state.created
+                ));
+            }
+            print_text(&table)
+        }
+        Some(other) => Err(usage(UsageError::bad("--format", other))),
+    }
+}
+
+fn ps(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+    let known = Known { flags: &[], values: &["format", "f"] };
+    let arguments = Arguments::parse(words, &known).map_err(usage)?;
+    let pids = runtime.processes(&id_of(&arguments.operands)?).map_err(control)?;
+    match arguments.either("format", "f") {
+        Some("json") => print(&json!(pids)),
+        None | Some("table") => print_text(&pids.iter().map(|pid| format!("{pid}\n")).collect::<String>()),
+        Some(other) => Err(usage(UsageError::bad("--format", other))),
+    }
+}
+
+fn version() -> Result<u8, String> {
+    print_text(&format!(
+        "edgelet-oci version {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        features::SPEC_VERSION
+    ))
+}
+
+fn print(json: &serde_json::Value) -> Result<u8, String> {
+    print_text(&format!("{json:#}\n"))
+}
+
+fn print_text(text: &str) -> Result<u8, String> {
+    io::stdout().write_all(text.as_bytes()).map_err(io_error("write output"))?;
+    Ok(0)
+}
+
+fn only_id(words: &[String]) -> Result<Id, String> {
+    let arguments = Arguments::parse(words, &Known { flags: &[], values: &[] }).map_err(usage)?;
+    id_of(&arguments.operands)
+}
+
+fn id_of(operands: &[String]) -> Result<Id, String> {
+    match operands {
+        [id] => Id::parse(id).map_err(|error| error.to_string()),
+        [] => Err(usage(UsageError::Missing("container id"))),
+        [_, extra, ..] => Err(usage(UsageError::Unexpected(extra.clone()))),
+    }
+}
+
+/// Codes are 0 to 255: a byte from the kernel, or 128 plus a signal.
+fn exit_code(code: i32) -> u8 {
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+fn usage(error: UsageError) -> String {
+    error.to_string()
+}
+
+fn fault(error: impl Into<Fault>) -> String {
+    error.into().message
+}
+
+fn control(error: ControlError) -> String {
+    fault(error)
+}
+
+fn io_error(step: &str) -> impl FnOnce(io::Error) -> String {
+    let step = step.to_owned();
+    move |error| format!("{step}: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        let cases = [
+            ("KILL", Some(9)),
+            ("SIGKILL", Some(9)),
+            ("sigterm", Some(15)),
+            ("9", Some(9)),
+            ("0", Some(0)),
+            ("SIGRTMIN+3", Some(37)),
+            ("RTMAX-1", Some(63)),
+            ("65", None),
+            ("MAGIC", None),
+            ("", None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(signal_number(text), want, "{text:?}");
+        }
+    }
+}

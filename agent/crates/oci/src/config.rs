@@ -1,0 +1,170 @@
+//! `config.json`: read, checked and turned into what is to be done, before anything is touched.
+
+use crate::error::CreateError;
+use crate::hooks;
+use crate::mounts::{MountPlan, root_propagation};
+use crate::namespaces::Namespaces;
+use crate::program::Program;
+use crate::refuse;
+use crate::seccomp::Filter;
+use crate::sysctl;
+use edgelet_sys::namespace::Kind;
+use edgelet_types::limits;
+use oci_spec::runtime::{Linux, Spec};
+use serde_json::Value;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A configuration that this runtime can carry out.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// What was read; kept with the state, because later edits of the file have no effect.
+    pub(crate) json: Value,
+    /// The same as types.
+    pub(crate) spec: Spec,
+    /// Its Linux part, empty when there is none.
+    pub(crate) linux: Linux,
+    /// The absolute path of the bundle.
+    pub(crate) bundle: PathBuf,
+    /// The absolute path of the root file system.
+    pub(crate) root: PathBuf,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) mounts: Vec<MountPlan>,
+    pub(crate) program: Program,
+    pub(crate) filter: Option<Filter>,
+}
+
+impl Config {
+    /// Reads `config.json` of a bundle.
+    pub(crate) fn load(bundle: &Path) -> Result<Self, CreateError> {
+        let step = |what: &Path| {
+            let step = format!("open {}", what.display());
+            |source| CreateError::Step { step, source }
+        };
+        let bundle = bundle.canonicalize().map_err(step(bundle))?;
+        let path = bundle.join("config.json");
+        let mut text = Vec::new();
+        let file = File::open(&path).map_err(step(&path))?;
+        file.take(limits::RUNTIME_SPEC_BYTES + 1).read_to_end(&mut text).map_err(step(&path))?;
+        if text.len() as u64 > limits::RUNTIME_SPEC_BYTES {
+            return Err(CreateError::Config(format!("larger than {} bytes", limits::RUNTIME_SPEC_BYTES)));
+        }
+        let json = serde_json::from_slice(&text).map_err(invalid)?;
+        Self::parse(json, bundle)
+    }
+
+    /// Checks a configuration. `bundle` is absolute.
+    pub(crate) fn parse(json: Value, bundle: PathBuf) -> Result<Self, CreateError> {
+        refuse::refuse_unsupported(&json).map_err(|field| CreateError::NotSupported { field })?;
+        let spec: Spec =
+            serde_json::from_value(without_unknown_capabilities(json.clone())).map_err(invalid)?;
+        check_version(spec.version())?;
+        let root = spec.root().as_ref().ok_or_else(|| invalid("root is missing"))?;
+        let root = bundle.join(root.path());
+        let linux = spec.linux().clone().unwrap_or_else(empty_linux);
+        let process = spec.process().as_ref().ok_or_else(|| invalid("process is missing"))?;
+        let namespaces = Namespaces::parse(&linux)?;
+        sysctl::check(&linux, &namespaces)?;
+        hooks::check(spec.hooks().as_ref()).map_err(invalid)?;
+        if !namespaces.has(Kind::Uts) && (is_set(spec.hostname()) || is_set(spec.domainname())) {
+            return Err(invalid("hostname and domainname need a uts namespace of the container's own"));
+        }
+        if is_set(linux.rootfs_propagation()) {
+            root_propagation(linux.rootfs_propagation().as_deref().unwrap_or_default())?;
+        }
+        let mounts = spec.mounts().iter().flatten().map(|mount| MountPlan::parse(mount, &bundle));
+        Ok(Self {
+            namespaces,
+            mounts: mounts.collect::<Result<_, _>>()?,
+            program: Program::parse(process).map_err(invalid)?,
+            filter: linux.seccomp().as_ref().map(Filter::compile).transpose()?,
+            json,
+            spec,
+            linux,
+            bundle,
+            root,
+        })
+    }
+
+    /// Whether the root is made read-only at the end.
+    pub(crate) fn read_only(&self) -> bool {
+        self.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false)
+    }
+}
+
+fn is_set(text: &Option<String>) -> bool {
+    text.as_ref().is_some_and(|text| !text.is_empty())
+}
+
+/// Everything absent; the crate's own default is a whole container.
+fn empty_linux() -> Linux {
+    serde_json::from_value(serde_json::json!({})).expect("every field of linux is optional")
+}
+
+fn invalid(reason: impl std::fmt::Display) -> CreateError {
+    CreateError::Config(reason.to_string())
+}
+
+/// OCI runtime-spec 1.3, config.md, "Specification version": a runtime of 1.x takes every 1.y.
+fn check_version(version: &str) -> Result<(), CreateError> {
+    let numbers = version.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<_> = numbers.split('.').map(str::parse::<u32>).collect();
+    match parts.as_slice() {
+        [Ok(1), Ok(_), Ok(_)] => Ok(()),
+        _ => Err(invalid(format!("ociVersion {version:?}: must be 1.x.y"))),
+    }
+}
+
+/// OCI runtime-spec 1.1, config.md, "Linux Process": names that are not known warn and do not fail.
+fn without_unknown_capabilities(mut json: Value) -> Value {
+    let sets = json.pointer_mut("/process/capabilities").and_then(Value::as_object_mut);
+    for (set, names) in sets.into_iter().flatten() {
+        let Some(names) = names.as_array_mut() else { continue };
+        names.retain(|name| {
+            let known =
+                name.as_str().is_none_or(|name| caps::to_canonical(name).parse::<caps::Capability>().is_ok());
+            if !known {
+                log::warn!("capability ignored, not known here name={name} set={set}");
+            }
+            known
+        });
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(change: impl FnOnce(&mut Value)) -> Result<Config, CreateError> {
+        let mut json = json!({
+            "ociVersion": "1.2.0",
+            "root": {"path": "rootfs"},
+            "process": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}},
+            "linux": {"namespaces": [{"type": "mount"}]},
+        });
+        change(&mut json);
+        Config::parse(json, PathBuf::from("/bundle"))
+    }
+
+    #[test]
+    fn every_version_one_is_taken() {
+        for good in ["1.0.0", "1.3.0", "1.0.2-dev", "1.9.9-rc.1+x"] {
+            assert!(parse(|json| json["ociVersion"] = good.into()).is_ok(), "{good}");
+        }
+        for bad in ["", "1", "1.0", "2.0.0", "0.9.0", "x.y.z", "1.0.0.0"] {
+            assert!(parse(|json| json["ociVersion"] = bad.into()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn unknown_properties_are_ignored_and_invalid_values_are_not() {
+        assert!(parse(|json| json["unheardOf"] = json!({"a": 1})).is_ok());
+        assert!(parse(|json| json["process"]["capabilities"] = json!({"bounding": ["CAP_NEW"]})).is_ok());
+        assert!(parse(|json| json["process"]["terminal"] = json!("yes")).is_err());
+        assert!(parse(|json| json["linux"]["namespaces"] = json!([{"type": "magic"}])).is_err());
+        assert!(parse(|json| json["process"]["args"] = json!([])).is_err());
+    }
+}

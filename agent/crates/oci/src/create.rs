@@ -1,0 +1,206 @@
+//! Making a container, from the creator's side.
+
+use crate::cgroup::Cgroup;
+use crate::channel::{Channel, Report};
+use crate::config::Config;
+use crate::error::{CreateError, During, SpawnError};
+use crate::hooks::{self, Moment};
+use crate::init::{self, Birth};
+use crate::namespaces::Namespaces;
+use crate::options::CreateOptions;
+use crate::program::Program;
+use crate::record::{Entry, Record};
+use crate::runtime::{Runtime, State, Status};
+use crate::{cgroup_mounts, console};
+use edgelet_sys::namespace::{self, Kind};
+use edgelet_sys::process::{self, Child};
+use edgelet_sys::procfs::Procfs;
+use edgelet_sys::socket;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the new process may take for one part of its set-up, hooks not counted.
+pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(120);
+
+/// See [`Runtime::create`].
+pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State, CreateError> {
+    let config = Config::load(&options.bundle)?;
+    console::check(config.program.terminal, options.console.as_ref()).map_err(CreateError::Config)?;
+    let cgroup =
+        Cgroup::new(config.linux.cgroups_path().as_deref(), &options.id).map_err(CreateError::Config)?;
+
+    let entry = Entry::new(runtime.root(), &options.id);
+    let made = entry.make_and_hold().during("make state directory").map_err(CreateError::from)?;
+    let Some(_held) = made else { return Err(CreateError::Exists(options.id.clone())) };
+    if let Ok(earlier) = entry.read() {
+        clear_abandoned(&entry, &earlier, options)?;
+    }
+
+    let mut record = Record::new(&options.id, &config, &cgroup);
+    let built = build(&entry, &mut record, &config, &cgroup, options);
+    if built.is_err() {
+        clear(&entry, &cgroup, &config, &record);
+    }
+    Ok(built?)
+}
+
+/// A creator that was killed leaves a record without a process; its id is free again.
+fn clear_abandoned(entry: &Entry, earlier: &Record, options: &CreateOptions) -> Result<(), CreateError> {
+    if !earlier.is_abandoned() {
+        return Err(CreateError::Exists(options.id.clone()));
+    }
+    log::info!("clearing what an interrupted create left id={}", options.id);
+    earlier.cgroup(&options.id)?.remove()?;
+    entry.clear().during("clear state directory")?;
+    Ok(())
+}
+
+/// Takes back everything after a failure. What cannot be taken back is logged: the failure itself is
+/// what the caller must hear.
+fn clear(entry: &Entry, cgroup: &Cgroup, config: &Config, record: &Record) {
+    if let Err(error) = cgroup.remove() {
+        log::warn!(
+            "could not remove cgroup of a failed create path={} error={error}",
+            cgroup.path().display()
+        );
+    }
+    let state = record.state(Status::Stopped, 0);
+    if let Err(error) = hooks::run(config.spec.hooks().as_ref(), Moment::Poststop, &state) {
+        log::warn!("{error}");
+    }
+    if let Err(error) = entry.remove() {
+        log::warn!("could not remove state of a failed create error={error}");
+    }
+}
+
+fn build(
+    entry: &Entry,
+    record: &mut Record,
+    config: &Config,
+    cgroup: &Cgroup,
+    options: &CreateOptions,
+) -> Result<State, SpawnError> {
+    // Before anything exists, so that an interrupted create can be cleared by whoever finds this.
+    entry.write(record).during("write state")?;
+    let (channel, theirs) = Channel::pair()?;
+    let birth = Birth {
+        config,
+        cgroups: cgroup_mounts::View::new(cgroup.clone(), config.namespaces.has(Kind::Cgroup))
+            .during("read cgroup mounts")?,
+        state: record.state(Status::Creating, 0),
+        console: options.console.as_ref().map(|console| console.connect()).transpose()?,
+        listener: socket::listen_at(&entry.socket()).during("listen for start")?,
+        mounts: config.namespaces.open(Kind::Mount)?,
+        preserve_fds: options.preserve_fds,
+        keep_keyring: options.keep_keyring,
+    };
+    let child = spawn(&config.namespaces, birth, &channel, theirs)?;
+    let finished = set_up(entry, record, config, cgroup, options, &channel, &child);
+    if finished.is_err() {
+        // It may have ended by itself; and nothing may be left when this returns.
+        let _ = child.signal(libc::SIGKILL);
+        let _ = child.wait();
+    }
+    finished
+}
+
+/// Starts the first process. Where a user namespace is joined, a helper joins it first, because the
+/// other new namespaces must belong to it.
+fn spawn(
+    namespaces: &Namespaces,
+    birth: Birth<'_>,
+    channel: &Channel,
+    theirs: Channel,
+) -> Result<Child, SpawnError> {
+    let step = "start container process";
+    let flags = namespaces.clone_flags();
+    let user = namespaces.open(Kind::User)?;
+    let detour = namespaces.detour()?;
+    let Some(user) = user else {
+        let child = process::spawn(flags, move || init::live(birth, theirs)).during(step)?;
+        detour.leave()?;
+        return Ok(child);
+    };
+    let helper = process::spawn(0, move || {
+        let made = namespace::enter(user.as_fd(), Kind::User).during("join user namespace").and_then(|()| {
+            let second = Channel::over(theirs.as_fd().try_clone_to_owned().during(step)?);
+            process::spawn_sibling(flags, move || init::live(birth, second)).during(step)
+        });
+        match made.and_then(|pid| theirs.report(&Report::Made(pid))) {
+            Ok(()) => 0,
+            Err(error) => {
+                theirs.report_failure(&error);
+                1
+            }
+        }
+    })
+    .during(step)?;
+    detour.leave()?;
+    let made = channel.next(STEP_LIMIT);
+    helper.wait().during("wait for helper")?;
+    match made? {
+        Some(Report::Made(pid)) => Child::adopt(pid).during(step),
+        other => Err(std::io::Error::other(format!("helper reported {other:?}"))).during(step),
+    }
+}
+
+fn set_up(
+    entry: &Entry,
+    record: &mut Record,
+    config: &Config,
+    cgroup: &Cgroup,
+    options: &CreateOptions,
+    channel: &Channel,
+    child: &Child,
+) -> Result<State, SpawnError> {
+    let hooks = config.spec.hooks().as_ref();
+    config.namespaces.map_ids(child.pid())?;
+    cgroup.enter(child.pid())?;
+    if let Some(resources) = config.linux.resources() {
+        cgroup.limit(resources)?;
+    }
+    channel.go()?;
+    channel.expect(Report::Entered, STEP_LIMIT)?;
+
+    let creating = record.state(Status::Creating, child.pid());
+    hooks::run(hooks, Moment::Prestart, &creating)?;
+    hooks::run(hooks, Moment::CreateRuntime, &creating)?;
+    channel.go()?;
+    channel.expect(Report::Ready, STEP_LIMIT + hooks::limit(hooks, Moment::CreateContainer))?;
+
+    constrain(&config.program, child.pid())?;
+    record.set_init(child.pid()).during("read start time")?;
+    entry.write(record).during("write state")?;
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, child.pid())?;
+    }
+    channel.go()?;
+    Ok(record.state(Status::Created, child.pid()))
+}
+
+/// Sets what only the creator has the rights for.
+pub(crate) fn constrain(program: &Program, pid: i32) -> Result<(), SpawnError> {
+    if let Some(score) = program.oom_score {
+        let procfs = Procfs::open().during("open procfs")?;
+        procfs
+            .write(format!("{pid}/oom_score_adj"), &score.to_string())
+            .during(format!("set oomScoreAdj {score}"))?;
+    }
+    for limit in &program.limits {
+        process::set_limit(pid, limit.resource, limit.soft, limit.hard)
+            .during(format!("set {} to {}:{}", limit.name, limit.soft, limit.hard))?;
+    }
+    Ok(())
+}
+
+/// A bare number; readers see all of it or nothing.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), SpawnError> {
+    let step = || format!("write pid file {}", path.display());
+    let (parent, name) = match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => (Path::new("."), name),
+        (Some(parent), Some(name)) => (parent, name),
+        _ => return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput)).during(step()),
+    };
+    edgelet_sys::durable::publish_volatile(parent, name, pid.to_string().as_bytes(), 0o644).during(step())
+}

@@ -1,0 +1,142 @@
+//! What is in a container's `/dev` (OCI runtime-spec 1.3, config-linux.md, "Devices", "Default Devices",
+//! and "Dev symbolic links").
+
+use crate::config::Config;
+use crate::error::{During, SpawnError};
+use crate::rootfs;
+use edgelet_sys::mount::Tree;
+use edgelet_sys::namespace::Kind;
+use edgelet_sys::place::{Node, Place};
+use edgelet_sys::root::RootDir;
+use nix::sys::stat::SFlag;
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+/// Makes the listed devices, the default ones, and the links that programs expect.
+pub(crate) fn make(root: &RootDir, config: &Config) -> Result<(), SpawnError> {
+    // Device nodes cannot be made in a user namespace; the host's are mounted instead.
+    let bind = config.namespaces.has(Kind::User);
+    let listed = config.linux.devices().iter().flatten().map(Device::parse).collect::<Result<Vec<_>, _>>();
+    let listed = listed.map_err(io::Error::other).during("linux.devices")?;
+    let defaults = DEFAULTS.iter().map(Device::standard);
+    let is_listed = |device: &Device| listed.iter().any(|listed| listed.path == device.path);
+    for device in defaults.filter(|device| !is_listed(device)).chain(listed.iter().cloned()) {
+        device.make(root, bind).during(format!("device {}", device.path.display()))?;
+    }
+    for (link, target) in LINKS {
+        make_link(root, Path::new(link), Path::new(target)).during(format!("link /{link}"))?;
+    }
+    Ok(())
+}
+
+/// A node to be made.
+#[derive(Debug, Clone)]
+struct Device {
+    path: PathBuf,
+    node: Node,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+const DEFAULTS: &[(&str, u64, u64)] = &[
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+const LINKS: &[(&str, &str)] = &[
+    ("dev/fd", "/proc/self/fd"),
+    ("dev/stdin", "/proc/self/fd/0"),
+    ("dev/stdout", "/proc/self/fd/1"),
+    ("dev/stderr", "/proc/self/fd/2"),
+    ("dev/ptmx", "pts/ptmx"),
+];
+
+impl Device {
+    fn standard((path, major, minor): &(&str, u64, u64)) -> Self {
+        Self { path: PathBuf::from(path), node: Node::Char(*major, *minor), mode: 0o666, uid: 0, gid: 0 }
+    }
+
+    fn parse(device: &LinuxDevice) -> Result<Self, String> {
+        let number = |value: i64| {
+            let range = u32::try_from(value)
+                .map_err(|_| format!("{}: no device number {value}", device.path().display()));
+            range.map(u64::from)
+        };
+        let node = match device.typ() {
+            LinuxDeviceType::C | LinuxDeviceType::U => {
+                Node::Char(number(device.major())?, number(device.minor())?)
+            }
+            LinuxDeviceType::B => Node::Block(number(device.major())?, number(device.minor())?),
+            LinuxDeviceType::P => Node::Fifo,
+            LinuxDeviceType::A => {
+                return Err(format!("{}: type a is for rules, not for nodes", device.path().display()));
+            }
+        };
+        Ok(Self {
+            path: device.path().clone(),
+            node,
+            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+            uid: device.uid().unwrap_or(0),
+            gid: device.gid().unwrap_or(0),
+        })
+    }
+
+    fn make(&self, root: &RootDir, bind: bool) -> io::Result<()> {
+        if let Some(parent) = self.path.parent() {
+            root.mkdir_all(parent, 0o755)?;
+        }
+        let place = root.place(&self.path)?;
+        match place.stat()? {
+            Some(found) if self.is(found.st_mode, found.st_rdev) => return Ok(()),
+            // A file to mount on, left by an earlier container of the same root.
+            Some(found) if bind && found.st_mode & libc::S_IFMT == libc::S_IFREG => {}
+            Some(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there")),
+            None if bind => drop(place.create(0o644)?),
+            None => return self.make_node(&place),
+        }
+        let target = root.open_path(&self.path)?;
+        let source = Tree::copy_path(&self.path, false)?;
+        let stat = nix::sys::stat::fstat(source.as_fd().as_raw_fd())?;
+        match self.is(stat.st_mode, stat.st_rdev) {
+            true => source.attach(target.as_fd()),
+            false => Err(io::Error::other("the host has another device there")),
+        }
+    }
+
+    fn make_node(&self, place: &Place) -> io::Result<()> {
+        place.mknod(self.node, self.mode)?;
+        place.set_owner(self.uid, self.gid)
+    }
+
+    fn is(&self, mode: u32, rdev: u64) -> bool {
+        let (kind, number) = match self.node {
+            Node::Fifo => (SFlag::S_IFIFO, None),
+            Node::Char(major, minor) => (SFlag::S_IFCHR, Some(nix::sys::stat::makedev(major, minor))),
+            Node::Block(major, minor) => (SFlag::S_IFBLK, Some(nix::sys::stat::makedev(major, minor))),
+        };
+        mode & libc::S_IFMT == kind.bits() && number.is_none_or(|number| number == rdev)
+    }
+}
+
+/// What an image or the list of devices brought stays.
+fn make_link(root: &RootDir, link: &Path, target: &Path) -> io::Result<()> {
+    let place = root.place(link)?;
+    match place.symlink(target) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Mounts a terminal on the container's `/dev/console`, by descriptor: the name could be swapped
+/// (CVE-2025-52565).
+pub(crate) fn mount_console(root: &RootDir, terminal: &impl AsFd) -> io::Result<()> {
+    let target = rootfs::file_at(root, Path::new("dev/console"))?;
+    Tree::copy_fd(terminal.as_fd(), false)?.attach(target.as_fd())
+}

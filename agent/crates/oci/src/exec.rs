@@ -1,0 +1,219 @@
+//! A further process in a running container.
+
+use crate::channel::{Channel, Report};
+use crate::config::Config;
+use crate::create::{STEP_LIMIT, constrain, write_pid_file};
+use crate::error::{ControlError, During, ExecError, SpawnError};
+use crate::init::become_root_inside;
+use crate::launch::{Launch, set_umask};
+use crate::namespaces::Detour;
+use crate::options::{ExecOptions, ExecProcess};
+use crate::program::Program;
+use crate::record::{Entry, Record};
+use crate::runtime::{Process, Runtime, Status};
+use crate::seccomp::Filter;
+use crate::{Id, console, refuse, spec};
+use edgelet_sys::namespace::{self, Kind};
+use edgelet_sys::process;
+use edgelet_sys::root::RootDir;
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// See [`Runtime::exec`].
+pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<Process, ExecError> {
+    let entry = Entry::new(runtime.root(), id);
+    let record = entry.read()?;
+    match entry.status(&record)?.0 {
+        Status::Running | Status::Created => {}
+        Status::Paused if options.ignore_paused => {}
+        Status::Stopped => return Err(ControlError::NotRunning(id.clone()).into()),
+        status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "exec in" }.into()),
+    }
+    let config = record.config(id)?;
+    let program = program(&options.process, &config)?;
+    console::check(program.terminal, options.console.as_ref()).map_err(ExecError::Invalid)?;
+    let join = join(&record, id)?;
+    let cgroup = record.cgroup(id)?;
+
+    let (channel, theirs) = Channel::pair()?;
+    let entrant = Entrant {
+        program: &program,
+        filter: config.filter.as_ref(),
+        namespaces: join.inside,
+        console: options.console.as_ref().map(|console| console.connect()).transpose()?,
+        preserve_fds: options.preserve_fds,
+    };
+    let mut detour = Detour::new();
+    if let Some(pid) = &join.pid {
+        detour.enter(pid, Kind::Pid).during("join pid namespace")?;
+    }
+    let child = process::spawn(0, move || entrant.live(theirs)).during("start process")?;
+    detour.leave()?;
+    let finished = (|| {
+        cgroup.enter(child.pid())?;
+        channel.go()?;
+        channel.expect(Report::Ready, STEP_LIMIT)?;
+        constrain(&program, child.pid())?;
+        if let Some(path) = &options.pid_file {
+            write_pid_file(path, child.pid())?;
+        }
+        channel.go()?;
+        match channel.next(STEP_LIMIT)? {
+            None => Ok(()),
+            Some(report) => Err(std::io::Error::other(format!("{report:?}"))).during("unexpected report"),
+        }
+    })();
+    match finished {
+        Ok(()) => Ok(Process::new(child)),
+        Err(error) => {
+            let _ = child.signal(libc::SIGKILL);
+            let _ = child.wait();
+            Err(error.into())
+        }
+    }
+}
+
+/// The container's namespaces that differ from the caller's.
+struct Join {
+    /// Entered by the caller for its child.
+    pid: Option<OwnedFd>,
+    /// Entered by the child, in this order.
+    inside: Vec<(Kind, OwnedFd)>,
+}
+
+fn join(record: &Record, id: &Id) -> Result<Join, ExecError> {
+    let gone = || ControlError::NotRunning(id.clone());
+    let (init, held) = record.open_init().during("open init")?.ok_or_else(gone)?;
+    let mut join = Join { pid: None, inside: Vec::new() };
+    // The user namespace last: joining the others takes rights that are given up with it.
+    for kind in Kind::ALL.into_iter().rev() {
+        let theirs = Path::new("/proc").join(init.pid.to_string()).join("ns").join(kind.file());
+        let step = || format!("open {} namespace of {}", kind.file(), init.pid);
+        let theirs = match namespace::open(&theirs, kind) {
+            // The kernel has no such kind.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other.during(step())?,
+        };
+        let ours = namespace::open(&Path::new("/proc/self/ns").join(kind.file()), kind).during(step())?;
+        match (same(&theirs, &ours).during(step())?, kind) {
+            (true, _) => {}
+            (false, Kind::Pid) => join.pid = Some(theirs),
+            (false, kind) => join.inside.push((kind, theirs)),
+        }
+    }
+    // The process whose id was used in the paths was still the same all the time.
+    match process::readable_within(held.as_fd(), std::time::Duration::ZERO).during("look at init")? {
+        true => Err(gone().into()),
+        false => Ok(join),
+    }
+}
+
+fn same(one: &OwnedFd, other: &OwnedFd) -> nix::Result<bool> {
+    use std::os::fd::AsRawFd;
+    let (one, other) = (nix::sys::stat::fstat(one.as_raw_fd())?, nix::sys::stat::fstat(other.as_raw_fd())?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// The process between the clone and its program.
+struct Entrant<'a> {
+    program: &'a Program,
+    filter: Option<&'a Filter>,
+    namespaces: Vec<(Kind, OwnedFd)>,
+    console: Option<OwnedFd>,
+    preserve_fds: u32,
+}
+
+impl Entrant<'_> {
+    fn live(self, channel: Channel) -> i32 {
+        match self.run(&channel) {
+            Ok(never) => match never {},
+            Err(error) => {
+                channel.report_failure(&error);
+                1
+            }
+        }
+    }
+
+    fn run(self, channel: &Channel) -> Result<Infallible, SpawnError> {
+        process::close_on_exec_from(3 + self.preserve_fds).during("mark descriptors")?;
+        process::default_signals().during("reset signals")?;
+        nix::unistd::setsid().during("new session")?;
+        // What runs inside must not look into it, nor at its program.
+        nix::sys::prctl::set_dumpable(false).during("hide memory")?;
+        channel.wait_for_go()?;
+        for (kind, namespace) in &self.namespaces {
+            namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
+            if *kind == Kind::User {
+                become_root_inside()?;
+            }
+        }
+        set_umask(0);
+        if let Some(socket) = self.console {
+            let root = RootDir::open(Path::new("/")).during("open root")?;
+            let pair = console::open(&root, self.program.size).during("open terminal")?;
+            console::send_master(socket, pair.master).during("send terminal")?;
+            console::take(&pair.slave, self.program.identity.uid).during("take terminal")?;
+        }
+        process::new_session_keyring().during("new session keyring")?;
+        let launch = Launch::prepare(self.program)?;
+        channel.report(&Report::Ready)?;
+        channel.wait_for_go()?;
+        launch.run(self.program, self.filter, || Ok(()))
+    }
+}
+
+/// What is asked for, checked.
+fn program(process: &ExecProcess, config: &Config) -> Result<Program, ExecError> {
+    let process = match process {
+        ExecProcess::Full(process) => {
+            let json =
+                serde_json::to_value(process).map_err(|error| ExecError::Invalid(error.to_string()))?;
+            refuse::refuse_in_process(&json).map_err(|field| ExecError::NotSupported { field })?;
+            return Program::parse(process).map_err(ExecError::Invalid);
+        }
+        like @ ExecProcess::Like { .. } => like,
+    };
+    let ExecProcess::Like {
+        args,
+        env,
+        cwd,
+        user,
+        additional_gids,
+        capabilities,
+        terminal,
+        no_new_privileges,
+    } = process
+    else {
+        unreachable!("the other variant was handled above");
+    };
+    let invalid = |reason: String| ExecError::Invalid(reason);
+    let mut wanted: spec::Process =
+        config.spec.process().clone().ok_or_else(|| invalid("the container has no process".to_owned()))?;
+    wanted.set_args(Some(args.clone())).set_terminal(Some(*terminal)).set_console_size(None);
+    let mut program = Program::parse(&wanted).map_err(invalid)?;
+    program.env.retain(|entry| !env.iter().any(|newer| name_of(newer) == name_of(entry)));
+    program.env.extend(env.iter().cloned());
+    if let Some(cwd) = cwd {
+        program.cwd = cwd.clone();
+    }
+    if let Some((uid, gid)) = user {
+        program.identity.uid = *uid;
+        program.identity.gid = gid.unwrap_or(program.identity.gid);
+    }
+    program.identity.groups.extend(additional_gids);
+    program.no_new_privileges = no_new_privileges.unwrap_or(program.no_new_privileges);
+    for name in capabilities {
+        let capability =
+            caps::to_canonical(name).parse().map_err(|_| invalid(format!("no capability {name:?}")))?;
+        let sets = &mut program.identity.capabilities;
+        sets.bounding.insert(capability);
+        sets.effective.insert(capability);
+        sets.permitted.insert(capability);
+    }
+    Ok(program)
+}
+
+fn name_of(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(name, _)| name)
+}

@@ -1,0 +1,119 @@
+//! Who a program is: its user, its groups and its capabilities (capabilities(7)).
+
+use crate::error::{During, SpawnError};
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::unistd::{Gid, Uid};
+use oci_spec::runtime::LinuxCapabilities;
+use std::collections::HashSet;
+use std::io;
+
+/// User, groups and capabilities. No id is the special value that means "leave as it is".
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Besides `gid`; the caller's own groups are never kept.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) capabilities: CapabilitySets,
+}
+
+/// The five sets of a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CapabilitySets {
+    pub(crate) bounding: CapsHashSet,
+    pub(crate) effective: CapsHashSet,
+    pub(crate) permitted: CapsHashSet,
+    /// Empty unless asked for by name: what is in it comes back with programs that have file
+    /// capabilities (CVE-2022-29162).
+    pub(crate) inheritable: CapsHashSet,
+    pub(crate) ambient: CapsHashSet,
+}
+
+impl CapabilitySets {
+    /// Absent means none at all.
+    pub(crate) fn parse(sets: Option<&LinuxCapabilities>) -> Self {
+        let Some(sets) = sets else { return Self::default() };
+        Self {
+            bounding: set(sets.bounding()),
+            effective: set(sets.effective()),
+            permitted: set(sets.permitted()),
+            inheritable: set(sets.inheritable()),
+            ambient: set(sets.ambient()),
+        }
+    }
+}
+
+fn set(names: &Option<oci_spec::runtime::Capabilities>) -> CapsHashSet {
+    let parse = |name| serde_json::to_value(name).ok()?.as_str()?.parse().ok();
+    // Both crates write a capability as `CAP_…`; one that only one of them knows is left out.
+    names.iter().flatten().filter_map(parse).collect()
+}
+
+impl Identity {
+    /// Becomes this identity; there is no way back. `before_capabilities` runs while the old
+    /// capabilities are still in force under the new user id.
+    ///
+    /// The bounding set goes first, because narrowing it needs a capability, and the ambient set last,
+    /// because it must be within the others. What cannot be granted is left out with a warning
+    /// (OCI runtime-spec 1.1, config.md, "Linux Process").
+    pub(crate) fn assume(
+        &self,
+        before_capabilities: impl FnOnce() -> Result<(), SpawnError>,
+    ) -> Result<(), SpawnError> {
+        let wanted = &self.capabilities;
+        narrow_bounding(&wanted.bounding).during("narrow bounding capabilities")?;
+        nix::sys::prctl::set_keepcaps(true).during("keep capabilities")?;
+        self.switch_user()?;
+        let available =
+            caps::read(None, CapSet::Permitted).map_err(io::Error::other).during("read capabilities")?;
+        // Leaving root emptied the effective set.
+        apply(CapSet::Effective, &available)?;
+        before_capabilities()?;
+
+        let permitted = granted("permitted", &wanted.permitted, &available);
+        let effective = granted("effective", &wanted.effective, &permitted);
+        let inheritable = granted("inheritable", &wanted.inheritable, &permitted);
+        let ambient = granted("ambient", &wanted.ambient, &(&permitted & &inheritable));
+        caps::clear(None, CapSet::Ambient).map_err(io::Error::other).during("clear ambient capabilities")?;
+        apply(CapSet::Effective, &effective)?;
+        apply(CapSet::Permitted, &permitted)?;
+        apply(CapSet::Inheritable, &inheritable)?;
+        for capability in ambient {
+            caps::raise(None, CapSet::Ambient, capability)
+                .map_err(io::Error::other)
+                .during(format!("raise ambient {capability}"))?;
+        }
+        nix::sys::prctl::set_keepcaps(false).during("keep capabilities")
+    }
+
+    fn switch_user(&self) -> Result<(), SpawnError> {
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        nix::unistd::setgroups(&groups).during(format!("set groups {:?}", self.groups))?;
+        let gid = Gid::from_raw(self.gid);
+        nix::unistd::setresgid(gid, gid, gid).during(format!("set group id {}", self.gid))?;
+        let uid = Uid::from_raw(self.uid);
+        nix::unistd::setresuid(uid, uid, uid).during(format!("set user id {}", self.uid))?;
+        // A change of user id resets this flag to what the machine has as default.
+        nix::sys::prctl::set_dumpable(false).during("hide memory")
+    }
+}
+
+fn narrow_bounding(wanted: &CapsHashSet) -> io::Result<()> {
+    let present = caps::read(None, CapSet::Bounding).map_err(io::Error::other)?;
+    for capability in present.difference(wanted) {
+        caps::drop(None, CapSet::Bounding, *capability).map_err(io::Error::other)?;
+    }
+    granted("bounding", wanted, &present);
+    Ok(())
+}
+
+fn granted(name: &str, wanted: &CapsHashSet, available: &CapsHashSet) -> HashSet<Capability> {
+    for refused in wanted.difference(available) {
+        log::warn!("capability left out, not available set={name} capability={refused}");
+    }
+    wanted & available
+}
+
+fn apply(set: CapSet, value: &CapsHashSet) -> Result<(), SpawnError> {
+    caps::set(None, set, value).map_err(io::Error::other).during(format!("set {set:?} capabilities"))
+}

@@ -1,0 +1,145 @@
+//! The first process of a container, from the clone to its program. It runs in a copy of the creator's
+//! memory, on one thread, and never returns to the creator's code.
+
+use crate::channel::{Channel, Report};
+use crate::config::Config;
+use crate::error::{During, SpawnError};
+use crate::hooks::{self, Moment};
+use crate::launch::{Launch, set_umask};
+use crate::mounts;
+use crate::rootfs::Rootfs;
+use crate::runtime::{State, Status};
+use crate::{cgroup_mounts, console, devices, sysctl};
+use edgelet_sys::namespace::{self, Kind};
+use edgelet_sys::{process, socket};
+use nix::unistd::{Gid, Uid};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What the process is born with.
+#[derive(Debug)]
+pub(crate) struct Birth<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) cgroups: cgroup_mounts::View,
+    /// For hooks; its process id is the one the creator will know.
+    pub(crate) state: State,
+    /// Where the terminal's master goes.
+    pub(crate) console: Option<OwnedFd>,
+    /// Where it waits to be started. Nobody inside can reach the name, and the descriptor goes away
+    /// with the exec.
+    pub(crate) listener: OwnedFd,
+    /// A mount namespace to join.
+    pub(crate) mounts: Option<OwnedFd>,
+    pub(crate) preserve_fds: u32,
+    pub(crate) keep_keyring: bool,
+}
+
+/// The life of the process; the answer is its exit code when nothing came of it.
+pub(crate) fn live(mut birth: Birth<'_>, channel: Channel) -> i32 {
+    let launch = match prepare(&mut birth, &channel) {
+        Ok(launch) => launch,
+        Err(error) => {
+            channel.report_failure(&error);
+            return FAILED;
+        }
+    };
+    // From here on the creator may be gone.
+    drop(channel);
+    let Ok(connection) = socket::accept(birth.listener.as_fd()) else { return FAILED };
+    let starter = Channel::over(connection);
+    if starter.wait_for_go().is_err() {
+        return FAILED;
+    }
+    match start(&birth, launch) {
+        Ok(never) => match never {},
+        Err(error) => {
+            starter.report_failure(&error);
+            FAILED
+        }
+    }
+}
+
+/// Nobody takes this for the program's own exit code: `create` or `start` has said why.
+const FAILED: i32 = 1;
+
+/// Everything that `create` does inside.
+fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnError> {
+    let config = birth.config;
+    process::close_on_exec_from(3 + birth.preserve_fds).during("mark descriptors")?;
+    process::default_signals().during("reset signals")?;
+    nix::unistd::setsid().during("new session")?;
+    // Neighbours in a shared process-id or user namespace must not look into it, nor at its program.
+    nix::sys::prctl::set_dumpable(false).during("hide memory")?;
+    // The creator maps ids and makes control groups.
+    channel.wait_for_go()?;
+    enter_namespaces(birth)?;
+    channel.report(&Report::Entered)?;
+    // The creator runs prestart and createRuntime hooks.
+    channel.wait_for_go()?;
+
+    set_umask(0);
+    let rootfs = Rootfs::furnish(config, &birth.cgroups)?;
+    sysctl::apply(&config.linux)?;
+    if let Some(socket) = birth.console.take() {
+        let pair = console::open(rootfs.dir(), config.program.size).during("open terminal")?;
+        devices::mount_console(rootfs.dir(), &pair.slave).during("mount console")?;
+        console::send_master(socket, pair.master).during("send terminal")?;
+        console::take(&pair.slave, config.program.identity.uid).during("take terminal")?;
+    }
+    hooks::run(config.spec.hooks().as_ref(), Moment::CreateContainer, &birth.state)?;
+    rootfs.protect(config)?;
+    let propagation = config.linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty());
+    let propagation = propagation.and_then(|word| mounts::root_propagation(word).ok());
+    rootfs.enter(propagation)?;
+    if !birth.keep_keyring {
+        process::new_session_keyring().during("new session keyring")?;
+    }
+    let launch = Launch::prepare(&config.program)?;
+    channel.report(&Report::Ready)?;
+    // The creator sets limits and writes the state.
+    channel.wait_for_go()?;
+    Ok(launch)
+}
+
+/// Everything that `start` does inside.
+fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
+    let config = birth.config;
+    let mut state = birth.state.clone();
+    state.status = Status::Created;
+    launch.run(&config.program, config.filter.as_ref(), || {
+        hooks::run(config.spec.hooks().as_ref(), Moment::StartContainer, &state)
+    })
+}
+
+fn enter_namespaces(birth: &Birth<'_>) -> Result<(), SpawnError> {
+    let config = birth.config;
+    let namespaces = &config.namespaces;
+    if namespaces.has(Kind::User) {
+        become_root_inside()?;
+    }
+    if let Some(mounts) = &birth.mounts {
+        namespace::enter(mounts.as_fd(), Kind::Mount).during("join mount namespace")?;
+    }
+    if namespaces.is_new(Kind::Cgroup) {
+        // Only now, so that its root is the container's group.
+        namespace::unshare(Kind::Cgroup.flag()).during("new cgroup namespace")?;
+    }
+    if namespaces.is_new(Kind::Network) {
+        namespace::loopback_up().during("switch on loopback")?;
+    }
+    if let Some(name) = config.spec.hostname().as_deref().filter(|name| !name.is_empty()) {
+        nix::unistd::sethostname(name).during(format!("set hostname {name}"))?;
+    }
+    if let Some(name) = config.spec.domainname().as_deref().filter(|name| !name.is_empty()) {
+        namespace::set_domain_name(name).during(format!("set domainname {name}"))?;
+    }
+    Ok(())
+}
+
+/// In a user namespace nobody is anybody until an id is taken; files made by nobody are refused.
+pub(crate) fn become_root_inside() -> Result<(), SpawnError> {
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    nix::unistd::setresgid(gid, gid, gid).during("become group 0 of the user namespace")?;
+    nix::unistd::setresuid(uid, uid, uid).during("become user 0 of the user namespace")?;
+    nix::sys::prctl::set_dumpable(false).during("hide memory")
+}

@@ -1,0 +1,134 @@
+//! The last steps before a program runs, shared by the first process of a container and by exec.
+
+use crate::error::{During, SpawnError};
+use crate::executable;
+use crate::program::Program;
+use crate::seccomp::Filter;
+use edgelet_sys::process;
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A program that was found, with everything prepared that can fail early.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    path: PathBuf,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Launch {
+    /// Goes to the working directory and finds the program. The calling process sees the container's
+    /// files already, and still has all its rights.
+    pub(crate) fn prepare(program: &Program) -> Result<Self, SpawnError> {
+        enter_directory(&program.cwd).during(format!("change to {}", program.cwd.display()))?;
+        let mut env = program.env.clone();
+        if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+            env.push(format!("HOME={}", home_of(program.identity.uid)));
+        }
+        Ok(Self {
+            path: executable::find(&program.args[0], &env)?,
+            arguments: c_strings(&program.args)?,
+            environment: c_strings(&env)?,
+        })
+    }
+
+    /// Gives up what the program may not have, and becomes it. `last` runs as the program would.
+    ///
+    /// The order is that of the kernel's rules: a filter may be set by whoever cannot gain privileges
+    /// any more, or else only with a capability that the program may not have. So the filter comes
+    /// last with `no_new_privs`, and before the capabilities go without it.
+    pub(crate) fn run(
+        self,
+        program: &Program,
+        filter: Option<&Filter>,
+        last: impl FnOnce() -> Result<(), SpawnError>,
+    ) -> Result<Infallible, SpawnError> {
+        let install = || filter.map_or(Ok(()), |filter| filter.install().during("install seccomp filter"));
+        program.identity.assume(|| if program.no_new_privileges { Ok(()) } else { install() })?;
+        // As the new user; where that one may not enter, the directory entered before stays.
+        match enter_directory(&program.cwd) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(error).during(format!("change to {}", program.cwd.display()));
+            }
+            _ => {}
+        }
+        last()?;
+        process::default_signals().during("reset signals")?;
+        set_umask(program.umask);
+        if program.no_new_privileges {
+            nix::sys::prctl::set_no_new_privs().during("set no_new_privs")?;
+            install()?;
+        }
+        let path =
+            CString::new(self.path.into_os_string().into_vec()).map_err(io::Error::from).during("exec")?;
+        let error = nix::unistd::execve(&path, &self.arguments, &self.environment);
+        error.map_err(|error| executable::refused(&program.args[0], error.into(), ""))
+    }
+}
+
+/// Sets the mode bits that new files do not get; 0 to 0o777.
+pub(crate) fn set_umask(bits: u32) {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(bits));
+}
+
+/// Changes directory and makes sure that the new one is inside the root: a descriptor from outside,
+/// reached through `/proc/self/fd`, would not be (CVE-2024-21626).
+fn enter_directory(path: &Path) -> io::Result<()> {
+    nix::unistd::chdir(path)?;
+    match nix::unistd::getcwd() {
+        Ok(inside) if inside.is_absolute() => Ok(()),
+        // "(unreachable)/…", or nothing at all for a directory that was removed.
+        _ => Err(io::Error::other("the directory is outside the container's root")),
+    }
+}
+
+/// The home directory from the container's `/etc/passwd`, or `/`. The file is the image's: a bounded
+/// part of it is read, and only if it is a plain file.
+fn home_of(uid: u32) -> String {
+    const LIMIT: u64 = 1 << 20;
+    let read = || -> io::Result<String> {
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open("/etc/passwd")?;
+        let mut bytes = Vec::new();
+        if file.metadata()?.is_file() {
+            file.take(LIMIT).read_to_end(&mut bytes)?;
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().ok().and_then(|passwd| home_in(&passwd, uid)).unwrap_or_else(|| "/".to_owned())
+}
+
+/// passwd(5): name, password, uid, gid, comment, home, shell.
+fn home_in(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let matches = fields.get(2)?.parse() == Ok(uid);
+        fields.get(5).filter(|home| matches && home.starts_with('/')).map(|home| (*home).to_owned())
+    })
+}
+
+fn c_strings(texts: &[String]) -> Result<Vec<CString>, SpawnError> {
+    let convert = |text: &String| CString::new(OsString::from(text).into_vec());
+    texts.iter().map(convert).collect::<Result<_, _>>().map_err(io::Error::from).during("arguments")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn home_is_that_of_the_number_not_of_a_name() {
+        let passwd =
+            "0:x:7:7::/wrong:/bin/sh\nroot:x:0:0:root:/root:/bin/sh\nbad\nuser:x:10:10::relative:/bin/sh\n";
+        assert_eq!(home_in(passwd, 0).as_deref(), Some("/root"));
+        assert_eq!(home_in(passwd, 7).as_deref(), Some("/wrong"));
+        assert_eq!(home_in(passwd, 10), None);
+        assert_eq!(home_in(passwd, 11), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! What is remembered of a container: one directory below the state root, on a memory file system.
+//!
+//! It holds `state.json`, written once before the first process exists and once when the container is
+//! created, and `start.sock`, which is there for as long as the container waits to be started. The
+//! directory itself is the lock (flock(2)) of the verbs that change a container.
+
+use crate::Id;
+use crate::cgroup::Cgroup;
+use crate::config::Config;
+use crate::error::ControlError;
+use crate::runtime::{State, Status};
+use edgelet_sys::{durable, process};
+use edgelet_types::UnixMillis;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The content of `state.json`. Volatile: a reboot takes it with the container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// Of this structure; readers refuse what they do not know.
+    version: u32,
+    id: String,
+    bundle: PathBuf,
+    cgroup: PathBuf,
+    created: UnixMillis,
+    /// The whole configuration as it was at creation.
+    config: Value,
+    /// Absent while the container is being created.
+    init: Option<Init>,
+}
+
+/// The first process. Both numbers together are never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Init {
+    pub(crate) pid: i32,
+    start_time: u64,
+}
+
+const VERSION: u32 = 1;
+const FILE: &str = "state.json";
+const SOCKET: &str = "start.sock";
+
+impl Record {
+    pub(crate) fn new(id: &Id, config: &Config, cgroup: &Cgroup) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            version: VERSION,
+            id: id.to_string(),
+            bundle: config.bundle.clone(),
+            cgroup: cgroup.path().to_owned(),
+            created: UnixMillis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
+            config: config.json.clone(),
+            init: None,
+        }
+    }
+
+    /// Remembers the first process; it must not have been waited for.
+    pub(crate) fn set_init(&mut self, pid: i32) -> io::Result<()> {
+        let start_time = process::start_time(pid)?.ok_or(Errno::ESRCH)?;
+        self.init = Some(Init { pid, start_time });
+        Ok(())
+    }
+
+    /// Whether no process was ever started from it. To be asked by whoever holds the entry: anybody
+    /// else may see one that is just being created.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.init.is_none()
+    }
+
+    pub(crate) fn config(&self, id: &Id) -> Result<Config, ControlError> {
+        Config::parse(self.config.clone(), self.bundle.clone())
+            .map_err(|error| ControlError::Record { id: id.clone(), reason: error.to_string() })
+    }
+
+    pub(crate) fn cgroup(&self, id: &Id) -> Result<Cgroup, ControlError> {
+        Cgroup::new(Some(&self.cgroup), id).map_err(|reason| ControlError::Record { id: id.clone(), reason })
+    }
+
+    /// The first process, open, if it still lives.
+    pub(crate) fn open_init(&self) -> io::Result<Option<(Init, OwnedFd)>> {
+        let Some(init) = self.init else { return Ok(None) };
+        let fd = match process::pidfd_open(init.pid) {
+            Ok(fd) => fd,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Looked at after the process was opened, so that the answer is about what was opened.
+        let lives = process::start_time(init.pid)? == Some(init.start_time);
+        Ok(lives.then_some((init, fd)))
+    }
+
+    /// The state as the specification shows it, with a status that the caller knows.
+    pub(crate) fn state(&self, status: Status, pid: i32) -> State {
+        let annotations =
+            self.config.get("annotations").and_then(|value| serde_json::from_value(value.clone()).ok());
+        let version = self.config.get("ociVersion").and_then(Value::as_str);
+        State {
+            oci_version: version.unwrap_or_default().to_owned(),
+            id: self.id.clone(),
+            status,
+            pid,
+            bundle: self.bundle.clone(),
+            annotations: annotations.unwrap_or_default(),
+            created: self.created.to_string(),
+        }
+    }
+}
+
+/// The directory of one container.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    id: Id,
+    dir: PathBuf,
+}
+
+/// Held while a verb changes the container.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _lock: Flock<File>,
+}
+
+impl Entry {
+    pub(crate) fn new(root: &Path, id: &Id) -> Self {
+        Self { id: id.clone(), dir: root.join(id.as_str()) }
+    }
+
+    /// Where a created container waits.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join(SOCKET)
+    }
+
+    /// Reads what is remembered. Records of other versions are refused.
+    pub(crate) fn read(&self) -> Result<Record, ControlError> {
+        let bad = |reason: String| ControlError::Record { id: self.id.clone(), reason };
+        let text = match fs::read(self.dir.join(FILE)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ControlError::NotFound(self.id.clone()));
+            }
+            Err(source) => return Err(ControlError::Step { step: "read state".to_owned(), source }),
+        };
+        let record: Record = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+        match record.version {
+            VERSION => Ok(record),
+            other => Err(bad(format!("version {other} is not known here"))),
+        }
+    }
+
+    /// Writes what is to be remembered.
+    pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
+        let text = serde_json::to_vec(record).map_err(io::Error::other)?;
+        durable::publish_volatile(&self.dir, FILE, &text, 0o600)
+    }
+
+    /// What the container is doing, found by looking.
+    pub(crate) fn status(&self, record: &Record) -> Result<(Status, i32), ControlError> {
+        if record.init.is_none() {
+            // Whoever creates it holds the lock; nobody does when that one died.
+            let abandoned = self.try_hold().map_err(|error| self.step("lock", error))?.is_some();
+            return Ok((if abandoned { Status::Stopped } else { Status::Creating }, 0));
+        }
+        let Some((init, _)) = record.open_init().map_err(|error| self.step("open init", error))? else {
+            return Ok((Status::Stopped, 0));
+        };
+        let status = if self.socket().exists() {
+            Status::Created
+        } else if record.cgroup(&self.id)?.is_frozen() {
+            Status::Paused
+        } else {
+            Status::Running
+        };
+        Ok((status, init.pid))
+    }
+
+    /// Makes the directory, and holds it. `None` when somebody else does.
+    pub(crate) fn make_and_hold(&self) -> io::Result<Option<Held>> {
+        let root = self.dir.parent().ok_or(Errno::EINVAL)?;
+        let private = |recursive| {
+            let mut builder = DirBuilder::new();
+            builder.mode(0o700).recursive(recursive);
+            builder
+        };
+        private(true).create(root)?;
+        match private(false).create(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        self.try_hold()
+    }
+
+    /// Holds the directory, waiting a bounded time for whoever holds it now.
+    pub(crate) fn hold(&self) -> Result<Held, ControlError> {
+        let deadline = Instant::now() + HOLD_LIMIT;
+        loop {
+            match self.try_hold() {
+                Ok(Some(held)) => return Ok(held),
+                Ok(None) if Instant::now() >= deadline => return Err(ControlError::Busy(self.id.clone())),
+                // flock(2) can wait, but not for a limited time.
+                Ok(None) => std::thread::sleep(HOLD_PAUSE),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(ControlError::NotFound(self.id.clone()));
+                }
+                Err(error) => return Err(self.step("lock", error)),
+            }
+        }
+    }
+
+    fn try_hold(&self) -> io::Result<Option<Held>> {
+        let dir = File::open(&self.dir)?;
+        let opened = dir.metadata()?;
+        let lock = match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, error)) => return Err(error.into()),
+        };
+        // It may have been removed, and even made anew, before the lock was ours.
+        let now = fs::metadata(&self.dir)?;
+        let same = (now.dev(), now.ino()) == (opened.dev(), opened.ino());
+        Ok(same.then_some(Held { _lock: lock }))
+    }
+
+    /// Forgets the container.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what an interrupted creation left in the directory, which stays held.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        fs::read_dir(&self.dir)?.try_for_each(|file| fs::remove_file(file?.path()))
+    }
+
+    fn step(&self, step: &str, source: io::Error) -> ControlError {
+        ControlError::Step { step: step.to_owned(), source }
+    }
+}
+
+/// Long enough for any verb that is not stuck in a hook.
+const HOLD_LIMIT: Duration = Duration::from_secs(10);
+const HOLD_PAUSE: Duration = Duration::from_millis(5);
+
+/// The ids below a state root, in order. A root that does not exist has none.
+pub(crate) fn ids(root: &Path) -> io::Result<Vec<Id>> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        ids.extend(entry?.file_name().to_str().and_then(|name| Id::parse(name).ok()));
+    }
+    ids.sort();
+    Ok(ids)
+}
+
+/// Waits for the end of an open process that is not a child.
+pub(crate) fn ended_within(process: &impl AsFd, limit: Duration) -> io::Result<bool> {
+    process::readable_within(process.as_fd(), limit)
+}

@@ -1,0 +1,99 @@
+//! The root file system: mounted, furnished and entered. Everything below it is reached through
+//! descriptors, because whoever made the image chose every name in it.
+
+use crate::config::Config;
+use crate::error::{During, SpawnError};
+use crate::{cgroup_mounts, devices, masks, mounts};
+use edgelet_sys::mount::{self, Attributes, Propagation, Tree};
+use edgelet_sys::root::RootDir;
+use nix::fcntl::OFlag;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// The root of a container that is being furnished, mounted but not yet entered.
+#[derive(Debug)]
+pub(crate) struct Rootfs {
+    tree: Tree,
+    /// The same directory, to resolve paths from.
+    root: RootDir,
+}
+
+impl Rootfs {
+    /// Mounts the root over itself, with everything the configuration lists and the device nodes.
+    /// The calling process is in the container's namespaces, and still sees the host's files.
+    pub(crate) fn furnish(config: &Config, cgroup: &cgroup_mounts::View) -> Result<Self, SpawnError> {
+        // Nothing that is mounted here may travel to the host; what the host unmounts must go away here.
+        mount::set_propagation(Path::new("/"), Propagation::Slave, true)
+            .during("separate mounts from the host")?;
+        let step = || format!("mount root {}", config.root.display());
+        let below = RootDir::open(&config.root).during(step())?;
+        let tree = Tree::copy_fd(below.as_fd(), true).during(step())?;
+        tree.attach(below.as_fd()).during(step())?;
+        let root = tree.as_fd().try_clone_to_owned().and_then(reopened).during(step())?;
+        for mount in &config.mounts {
+            mount.carry_out(&root, cgroup)?;
+        }
+        if !config.mounts.iter().any(mounts::MountPlan::brings_host_devices) {
+            devices::make(&root, config)?;
+        }
+        root.mkdir_all(&config.program.cwd, 0o755)
+            .during(format!("make {}", config.program.cwd.display()))?;
+        Ok(Self { tree, root })
+    }
+
+    /// The root directory.
+    pub(crate) fn dir(&self) -> &RootDir {
+        &self.root
+    }
+
+    /// Covers and locks what the configuration names, and the root itself.
+    pub(crate) fn protect(&self, config: &Config) -> Result<(), SpawnError> {
+        for path in config.linux.readonly_paths().iter().flatten() {
+            masks::make_read_only(&self.root, Path::new(path)).during(format!("make {path} read-only"))?;
+        }
+        for path in config.linux.masked_paths().iter().flatten() {
+            masks::mask(&self.root, Path::new(path)).during(format!("mask {path}"))?;
+        }
+        if config.read_only() {
+            let attributes = Attributes::setting(mount::READ_ONLY);
+            self.tree.set_attributes(attributes, false).during("make root read-only")?;
+        }
+        Ok(())
+    }
+
+    /// Makes it the root of the calling process and of its mount namespace.
+    pub(crate) fn enter(self, propagation: Option<(Propagation, bool)>) -> Result<(), SpawnError> {
+        mount::pivot_to(self.root.as_fd()).during("pivot to root")?;
+        match propagation {
+            Some((propagation, all)) => {
+                mount::set_propagation(Path::new("/"), propagation, all).during("set root propagation")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The descriptor of a mount is for reference only; this one can be read from.
+fn reopened(fd: OwnedFd) -> io::Result<RootDir> {
+    RootDir::from_fd(fd)?.open_dir(".")
+}
+
+/// The type of what is open, as `S_IFMT` bits.
+pub(crate) fn kind_of(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(nix::sys::stat::fstat(fd.as_raw_fd())?.st_mode & libc::S_IFMT)
+}
+
+/// Something at `path` that a file can be mounted on, made if nothing is there; for reference only.
+pub(crate) fn file_at(root: &RootDir, path: &Path) -> io::Result<OwnedFd> {
+    match root.open_at(path, OFlag::O_PATH, 0) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    if let Some(parent) = path.parent() {
+        root.mkdir_all(parent, 0o755)?;
+    }
+    // Without O_EXCL, so that a link whose target is missing leads to a new file inside.
+    root.open_at(path, OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK, 0o644)?;
+    root.open_at(path, OFlag::O_PATH, 0)
+}

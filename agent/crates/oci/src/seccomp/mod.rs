@@ -1,0 +1,156 @@
+//! System call filters: an OCI profile compiled to a classic BPF program (OCI runtime-spec 1.3,
+//! config-linux.md, "Seccomp"; seccomp(2)).
+//!
+//! The compiler is pure: profile in, instructions out. What the specification leaves open is decided
+//! like this:
+//! - Of several rules for one call the first that matches wins.
+//! - Names that this architecture does not have are left out; the specification wants no error.
+//! - Conditions on the same argument of a rule are alternatives, those on different ones must all hold;
+//!   engines rely on it.
+//! - A call that is newer than every call in a profile which refuses by default gets `ENOSYS`, so that
+//!   programs fall back to an older call. The author of the profile cannot have meant it.
+//! - Calls in a convention (architecture) that the profile does not list end the process; x32 ones get
+//!   `ENOSYS`, as from a kernel without x32.
+
+mod assemble;
+mod default;
+mod numbers;
+
+pub use default::default_profile;
+
+use crate::error::CreateError;
+use assemble::{Action, Condition, Convention, Rule};
+use edgelet_sys::seccomp::{self, Instruction};
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSyscall,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+/// A profile, ready to be installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Filter {
+    program: Vec<Instruction>,
+    flags: u32,
+}
+
+impl Filter {
+    /// Compiles a profile for the architecture that this program was built for.
+    pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Self, CreateError> {
+        let default = action(profile.default_action(), profile.default_errno_ret())?;
+        let listed = profile.architectures().as_deref().unwrap_or_default();
+        let mut conventions = Vec::new();
+        for convention in numbers::CONVENTIONS {
+            // The native one always counts (libseccomp starts from it as well).
+            if convention.native || listed.iter().any(|arch| matches(*arch, convention.audit)) {
+                conventions.push(Convention {
+                    audit: convention.audit,
+                    has_x32: convention.has_x32,
+                    rules: rules(profile, convention.number)?,
+                });
+            }
+        }
+        let program = assemble::assemble(&conventions, default);
+        if program.len() > LENGTH_LIMIT {
+            return Err(invalid(format!(
+                "compiles to {} instructions, {LENGTH_LIMIT} are possible",
+                program.len()
+            )));
+        }
+        let flags = profile.flags().iter().flatten().map(|flag| self::flag(*flag));
+        let flags = flags.collect::<Result<Vec<_>, _>>()?.into_iter().fold(0, |all, flag| all | flag);
+        Ok(Self { program, flags })
+    }
+
+    /// Puts the filter on the calling process for good.
+    pub(crate) fn install(&self) -> io::Result<()> {
+        seccomp::install(&self.program, self.flags)
+    }
+}
+
+/// `BPF_MAXINSNS`.
+const LENGTH_LIMIT: usize = 4096;
+
+fn rules(
+    profile: &LinuxSeccomp,
+    number: fn(&str) -> Option<u32>,
+) -> Result<BTreeMap<u32, Vec<Rule>>, CreateError> {
+    let mut rules: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
+    for syscall in profile.syscalls().iter().flatten() {
+        let action = action(syscall.action(), syscall.errno_ret())?;
+        let alternatives = alternatives(syscall)?;
+        for number in syscall.names().iter().filter_map(|name| number(name)) {
+            let rules = rules.entry(number).or_default();
+            rules.extend(
+                alternatives.iter().map(|conditions| Rule { conditions: conditions.clone(), action }),
+            );
+        }
+    }
+    Ok(rules)
+}
+
+/// The sets of conditions of a rule, each of which is enough.
+fn alternatives(syscall: &LinuxSyscall) -> Result<Vec<Vec<Condition>>, CreateError> {
+    let args = syscall.args().as_deref().unwrap_or_default();
+    let conditions = args.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
+    let distinct: BTreeSet<_> = conditions.iter().map(|condition| condition.argument).collect();
+    Ok(match distinct.len() == conditions.len() {
+        true => vec![conditions],
+        false => conditions.into_iter().map(|condition| vec![condition]).collect(),
+    })
+}
+
+fn condition(arg: &LinuxSeccompArg) -> Result<Condition, CreateError> {
+    match u8::try_from(arg.index()) {
+        Ok(argument) if argument < 6 => Ok(Condition {
+            argument,
+            operator: arg.op(),
+            value: arg.value(),
+            second: arg.value_two().unwrap_or(0),
+        }),
+        _ => Err(invalid(format!("a system call has no argument {}", arg.index()))),
+    }
+}
+
+fn action(action: LinuxSeccompAction, value: Option<u32>) -> Result<Action, CreateError> {
+    use LinuxSeccompAction::*;
+    let data = match value.unwrap_or(libc::EPERM.unsigned_abs()) {
+        value @ 0..=0xffff => value,
+        other => return Err(invalid(format!("errnoRet {other} is too large"))),
+    };
+    Ok(Action(match action {
+        ScmpActKill | ScmpActKillThread => 0,
+        ScmpActKillProcess => 0x8000_0000,
+        ScmpActTrap => 0x0003_0000,
+        ScmpActErrno => 0x0005_0000 | data,
+        ScmpActTrace => 0x7ff0_0000 | data,
+        ScmpActLog => 0x7ffc_0000,
+        ScmpActAllow => 0x7fff_0000,
+        ScmpActNotify => {
+            return Err(CreateError::NotSupported { field: "linux.seccomp: SCMP_ACT_NOTIFY".to_owned() });
+        }
+    }))
+}
+
+fn flag(flag: LinuxSeccompFilterFlag) -> Result<u32, CreateError> {
+    match flag {
+        LinuxSeccompFilterFlag::SeccompFilterFlagLog => Ok(seccomp::LOG),
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => Ok(seccomp::SYNC_THREADS),
+        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => Ok(seccomp::ALLOW_SPECULATION),
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => Err(CreateError::NotSupported {
+            field: "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV".to_owned(),
+        }),
+    }
+}
+
+/// The discriminants of this enum are the kernel's `AUDIT_ARCH_*` numbers.
+fn matches(arch: Arch, audit: u32) -> bool {
+    arch as u32 == audit
+}
+
+fn invalid(reason: String) -> CreateError {
+    CreateError::Config(format!("linux.seccomp: {reason}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Letting a created container's program run.
+
+use crate::Id;
+use crate::channel::Channel;
+use crate::create::STEP_LIMIT;
+use crate::error::{ControlError, During, SpawnError, StartError};
+use crate::hooks::{self, Moment};
+use crate::record::{self, Entry};
+use crate::runtime::{Runtime, Status};
+use edgelet_sys::{process, socket};
+use std::fs;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// See [`Runtime::start`].
+pub(crate) fn start(runtime: &Runtime, id: &Id) -> Result<(), StartError> {
+    let entry = Entry::new(runtime.root(), id);
+    let _held = entry.hold()?;
+    let record = entry.read()?;
+    match entry.status(&record)?.0 {
+        Status::Created => {}
+        status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "start" }.into()),
+    }
+    let config = record.config(id)?;
+    let hooks = config.spec.hooks().as_ref();
+    let Some((init, process)) = record.open_init().during("open init").map_err(ControlError::from)? else {
+        return Err(ControlError::NotRunning(id.clone()).into());
+    };
+
+    let connection =
+        socket::connect_messages(&entry.socket()).during("reach init").map_err(ControlError::from)?;
+    // From here on it is no longer a created container. Should this process be cut now, init finds
+    // the connection closed, and ends.
+    fs::remove_file(entry.socket()).during("remove start socket").map_err(ControlError::from)?;
+    let channel = Channel::over(connection);
+    channel.go().map_err(ControlError::from)?;
+    match channel.next(STEP_LIMIT + hooks::limit(hooks, Moment::StartContainer)) {
+        // Executed: the connection is closed by the exec.
+        Ok(None) => {}
+        Ok(Some(report)) => {
+            return Err(ControlError::Step {
+                step: "start".to_owned(),
+                source: std::io::Error::other(format!("init reported {report:?}")),
+            }
+            .into());
+        }
+        Err(error) => {
+            end(&process);
+            return Err(match error {
+                SpawnError::Init(failure) => StartError::Init(failure),
+                other => ControlError::from(other).into(),
+            });
+        }
+    }
+    let state = record.state(Status::Running, init.pid);
+    if let Err(error) = hooks::run(hooks, Moment::Poststart, &state) {
+        end(&process);
+        return Err(StartError::Hook(error.to_string()));
+    }
+    Ok(())
+}
+
+fn end(process: &impl AsFd) {
+    // It may be gone already; and it is the earlier failure that the caller must hear.
+    let _ = process::pidfd_signal(process.as_fd(), libc::SIGKILL);
+    let _ = record::ended_within(process, Duration::from_secs(10));
+}
