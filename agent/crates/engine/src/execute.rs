@@ -71,7 +71,9 @@ impl Engine {
             }
             Flight::Kill(owner, container) => {
                 if let Some(run) = self.run_mut(owner.as_ref(), &container) {
-                    run.killed = Some(now.monotonic);
+                    // The first one should have been enough: perhaps we missed its effect.
+                    let again = run.killed.replace(now.monotonic).is_some();
+                    self.watch.look |= again;
                 }
                 self.signal_ended(owner.as_ref(), answer);
             }
@@ -137,6 +139,9 @@ impl Engine {
                     Some(self.fly(Flight::Kill(owner, container), action, because, now))
                 }
                 Todo::Remove(owner, container) => {
+                    if let Some(run) = self.run_mut(owner.as_ref(), &container) {
+                        run.abandon(now.monotonic);
+                    }
                     let action = Action::Remove { workload: owner.clone(), container: container.clone() };
                     Some(self.fly(Flight::Remove(owner, container), action, because, now))
                 }
@@ -170,7 +175,7 @@ impl Engine {
             0 => trace.cause.to_string(),
             count => format!("{} (failures so far: {count})", trace.cause),
         };
-        unit.runs.insert(trace.container.clone(), Run::of_trace(&trace, now.monotonic));
+        unit.runs.insert(trace.container.clone(), Run::of_trace(&trace, &trace.boot, now.monotonic));
         let action = Action::Start { workload, container: trace.container.clone(), image: trace.image };
         Some(self.fly(Flight::Start(trace.workload, trace.container), action, because, now))
     }
@@ -227,6 +232,9 @@ impl Engine {
             Err(fault) => fault,
         };
         let Some(unit) = self.units.get_mut(id) else { return };
+        if let Some(run) = unit.runs.get_mut(container) {
+            run.abandon(now.monotonic);
+        }
         match fault.reason {
             Reason::Conflict | Reason::Cancelled | Reason::ShuttingDown => {
                 self.watch.look = true;
@@ -257,6 +265,7 @@ impl Engine {
         let Some(run) = self.run_mut(owner, &container) else { return };
         if trouble.is_some() {
             run.stumbled(now.monotonic);
+            self.watch.look = true;
         } else {
             if run.journalled {
                 self.journal.end(container.clone());

@@ -171,6 +171,7 @@ pub(crate) fn plan(desired: &[Desired<'_>], actual: &Machine<'_>, room: Room, no
     for wanted in order {
         let choice = planning.choose(wanted);
         planning.take(Some(&wanted.workload.id), choice);
+        planning.wake_to_clean_up(wanted);
     }
     for (container, run) in &actual.strays {
         let choice = planning.clear_away(container, run, "no workload and no journal entry knows it");
@@ -253,7 +254,11 @@ impl Planning<'_> {
         };
         let live = runs.iter().filter(|(_, run)| run.is_live());
         let Some((container, run)) = live.clone().max_by_key(best) else {
-            return self.start(wanted);
+            // Two instances are worse than none: what may live must be gone first.
+            return match runs.values().filter(|run| run.is_in_doubt()).map(|run| run.retry_from).max() {
+                Some(at) => Choice::Wait(Wait::CleanUp(at)),
+                None => self.start(wanted),
+            };
         };
         if let Some((surplus, run)) = live.clone().find(|(other, _)| *other != container) {
             return self.kill(workload, surplus, run, "a second instance must not run");
@@ -375,10 +380,20 @@ impl Planning<'_> {
                 }
             }
         };
-        let wake = [wait.until(), self.plan.wake_at];
-        self.plan.wake_at = wake.into_iter().flatten().filter(|at| *at > self.now).min();
+        self.wake_at(wait.until());
         if let Some(workload) = workload {
             self.plan.waits.insert(workload.clone(), wait);
         }
+    }
+
+    /// A clean-up that failed is tried again, whatever else the workload does.
+    fn wake_to_clean_up(&mut self, wanted: &Desired<'_>) {
+        let runs = self.actual.runs.get(&wanted.workload.id);
+        let dead = runs.into_iter().flat_map(|runs| runs.values()).filter(|run| !run.is_live());
+        self.wake_at(dead.map(|run| run.retry_from).filter(|at| *at > self.now).min());
+    }
+
+    fn wake_at(&mut self, at: Option<Duration>) {
+        self.plan.wake_at = [at, self.plan.wake_at].into_iter().flatten().filter(|at| *at > self.now).min();
     }
 }

@@ -61,14 +61,14 @@ impl Engine {
 
     /// Takes a journal entry up: something of this run may be on the machine.
     fn take_up(&mut self, trace: &Trace, now: Now) {
-        let run = Run::of_trace(trace, now.monotonic);
+        let run = Run::of_trace(trace, &self.settings.boot, now.monotonic);
         let Some(unit) = self.units.get_mut(&trace.workload) else {
             if !self.protected.contains(trace.workload.as_str()) {
                 self.strays.insert(trace.container.clone(), run);
             }
             return;
         };
-        let rebooted = trace.boot != self.settings.boot;
+        let rebooted = !run.of_this_boot;
         let counted = unit.health.record.crashes.iter().any(|crash| crash.container == trace.container);
         unit.health.next_cause = match () {
             () if trace.generation != unit.workload.generation => StartCause::Requested,

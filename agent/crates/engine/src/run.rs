@@ -63,6 +63,8 @@ pub(crate) struct Run {
     pub(crate) since: Duration,
     /// The journal has an entry for it.
     pub(crate) journalled: bool,
+    /// It is of this boot: while nothing else is known of it, it may live.
+    pub(crate) of_this_boot: bool,
     /// When the polite signal was sent.
     pub(crate) asked: Option<Duration>,
     /// When SIGKILL was last sent.
@@ -76,14 +78,15 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// A run that the journal speaks of.
-    pub(crate) fn of_trace(trace: &Trace, now: Duration) -> Self {
+    /// A run that the journal speaks of, in the boot `boot`.
+    pub(crate) fn of_trace(trace: &Trace, boot: &str, now: Duration) -> Self {
         Self {
             workload: Some(trace.workload.clone()),
             generation: trace.generation,
             cause: Some(trace.cause),
             started_at: trace.at,
             journalled: true,
+            of_this_boot: trace.boot == boot,
             ..Self::unknown(now)
         }
     }
@@ -108,6 +111,7 @@ impl Run {
             started_at: UnixMillis::default(),
             since: now,
             journalled: false,
+            of_this_boot: true,
             asked: None,
             killed: None,
             retry_from: Duration::ZERO,
@@ -119,6 +123,11 @@ impl Run {
     /// Whether a process of it may run.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.state, RunState::Starting | RunState::Running { .. })
+    }
+
+    /// Whether it may live although the machine shows nothing of it: a start that was cut short or failed.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.state == RunState::Absent && self.of_this_boot
     }
 
     /// Whether we have begun to end it.
@@ -134,6 +143,14 @@ impl Run {
             self.since = now;
         }
         news
+    }
+
+    /// Gives it up: whatever lives of it is to be removed. News that it runs come too late from now on.
+    pub(crate) fn abandon(&mut self, now: Duration) {
+        self.killed = Some(now);
+        if self.is_live() {
+            self.state = RunState::Absent;
+        }
     }
 
     /// Notes that a step on it failed, and how long to wait before the next.

@@ -99,7 +99,7 @@ impl Unit {
         match run.state.clone() {
             RunState::Absent | RunState::Starting => None,
             RunState::Running { .. } => {
-                if run.generation == self.workload.generation {
+                if run.generation == self.workload.generation && !run.is_ending() {
                     self.health.running(now.monotonic);
                 }
                 None
