@@ -113,7 +113,8 @@ enum Meaning {
     Whiteout(OsString),
     /// The directory hides everything below it.
     Opaque,
-    /// Left by a file system that some builders used; it means nothing elsewhere.
+    /// Left by a file system that some builders used (AUFS), alone or in a directory of such a name; it
+    /// means nothing elsewhere.
     Bookkeeping,
 }
 
@@ -123,10 +124,13 @@ impl Unpacker<'_> {
         let Some(name) = path.file_name() else {
             return self.root_directory(member);
         };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if parent.components().any(|part| part.as_os_str().as_bytes().starts_with(b".wh..wh.")) {
+            return Ok(());
+        }
         match meaning(name).ok_or_else(|| invalid(member, "a whiteout of no name"))? {
             Meaning::Bookkeeping => Ok(()),
             Meaning::Opaque => {
-                let parent = path.parent().unwrap_or(Path::new(""));
                 self.make_parents(&path).and_then(|()| self.set_opaque(parent)).map_err(write(member))
             }
             Meaning::Whiteout(hidden) => {

@@ -4,5 +4,7 @@
 //! skopeo, umoci, busybox-static, openssl and apache2-utils.
 
 mod hostile;
+mod layers;
+mod mounts;
 mod registry;
 mod support;

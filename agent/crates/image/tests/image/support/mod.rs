@@ -4,6 +4,8 @@ pub(crate) mod layout;
 pub(crate) mod node;
 pub(crate) mod registry;
 pub(crate) mod scripted;
+pub(crate) mod tokens;
+pub(crate) mod tree;
 
 use std::path::Path;
 use std::process::{Command, Output};

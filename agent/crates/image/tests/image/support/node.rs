@@ -1,13 +1,13 @@
 //! A node's image store in a temporary directory, with a catalog in memory.
 
 use edgelet_image::{
-    CancelToken, Catalog, CatalogChange, ImageStore, PullError, Silent, StoreOptions, Timeouts,
+    CancelToken, Catalog, CatalogChange, ImageStore, LoadError, PullError, Silent, StoreOptions, Timeouts,
 };
 use edgelet_types::config::Registry;
 use edgelet_types::image::ImageRecord;
 use edgelet_types::{Digest, Fault, ImageRef, Layout, Platform, UnixMillis};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -84,6 +84,11 @@ impl Node {
         let reference = ImageRef::parse(reference).expect(reference);
         let cancel = CancelToken::new();
         self.store.pull(&reference, &self.platform, &self.registries, now, &Silent, &cancel)
+    }
+
+    /// Loads an archive.
+    pub(crate) fn load(&self, path: &Path) -> Result<Vec<ImageRecord>, LoadError> {
+        self.store.load(path, &self.platform, UnixMillis(1), &Silent, &CancelToken::new())
     }
 
     /// The directory of a layer of an image, counted from the lowest.

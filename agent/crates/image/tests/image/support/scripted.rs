@@ -95,6 +95,7 @@ impl Scripted {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (log, script) = (log.clone(), script.clone());
+                stream.set_nodelay(true).expect("a socket option");
                 std::thread::spawn(move || serve(&stream, &log, &script));
             }
         });
