@@ -1,0 +1,142 @@
+//! Ending a run, and taking away what it left.
+
+use super::bundle_dir::{self, Held, Shim};
+use edgelet_sys::process::{pidfd_open, pidfd_signal, readable_within};
+use edgelet_sys::root::RootDir;
+use edgelet_types::instance::InstanceState;
+use edgelet_types::{ContainerId, Fault, Layout, Reason};
+use nix::errno::Errno;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a killed container may take to be gone: its memory is given back, and its last pages written.
+const GONE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Sends a run the signal that asks its program to end.
+pub fn stop(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
+    let order = bundle_dir::order(layout, container).map_err(|error| failed("look at the bundle", &error))?;
+    match order {
+        Some(order) => signal(layout, container, order.stop_signal),
+        None => Ok(()),
+    }
+}
+
+/// Sends a signal to the first process of a run. A run that has ended already is fine. SIGKILL ends with it
+/// all others of its PID namespace; the shim ends what shares the host's.
+pub fn signal(layout: &Layout, container: &ContainerId, signal: i32) -> Result<(), Fault> {
+    match first_process(layout, container)? {
+        Some(process) => deliver(&process, signal),
+        None => Ok(()),
+    }
+}
+
+/// Ends what still lives of a run and takes away all that it left. Nothing being there is fine.
+pub fn remove(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
+    let held = bundle_dir::find(layout, container).map_err(|error| failed("look at the bundle", &error))?;
+    if let Some(held) = &held {
+        end(layout, container, held)?;
+    }
+    // Also without a bundle: a reboot takes that away and leaves the rest.
+    delete_runtime_state(layout, container)?;
+    let bundle = layout.bundle(container);
+    edgelet_image::unmount(&bundle.join("rootfs"))?;
+    remove_tree(&layout.container_scratch(container))?;
+    remove_tree(&bundle)
+}
+
+/// Kills the container and waits for its shim.
+fn end(layout: &Layout, container: &ContainerId, held: &Held) -> Result<(), Fault> {
+    let Some(shim) = &held.shim else { return Ok(()) };
+    if let Some(process) = first_process(layout, container)? {
+        deliver(&process, nix::libc::SIGKILL)?;
+    }
+    if ended(&shim.process)? {
+        return Ok(());
+    }
+    // It does not do its part; without it the runtime's own removal ends the container.
+    deliver(&shim.process, nix::libc::SIGKILL)?;
+    match ended(&shim.process)? {
+        true => Ok(()),
+        false => Err(Fault::new(Reason::TimedOut, format!("container {container} does not end"))),
+    }
+}
+
+fn ended(shim: &OwnedFd) -> Result<bool, Fault> {
+    readable_within(shim.as_fd(), GONE_LIMIT).map_err(|error| failed("wait for the shim", &error))
+}
+
+/// The first process of a running container, held so that its number cannot become another's.
+fn first_process(layout: &Layout, container: &ContainerId) -> Result<Option<OwnedFd>, Fault> {
+    let held = bundle_dir::find(layout, container).map_err(|error| failed("look at the bundle", &error))?;
+    let Some((pid, shim)) = held.as_ref().and_then(running) else { return Ok(None) };
+    let process = match pidfd_open(pid.cast_signed()) {
+        Ok(process) => process,
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(None),
+        Err(error) => return Err(failed("open the container's first process", &error)),
+    };
+    // The number was read before the process was opened. It is the container's if its parent is the shim:
+    // nobody else's child is.
+    Ok((parent(pid) == Some(shim.pid)).then_some(process))
+}
+
+fn running(held: &Held) -> Option<(u32, &Shim)> {
+    match held.instance.as_ref()?.state {
+        InstanceState::Running { pid } => held.shim.as_ref().map(|shim| (pid, shim)),
+        _ => None,
+    }
+}
+
+fn parent(pid: u32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
+}
+
+fn deliver(process: &OwnedFd, signal: i32) -> Result<(), Fault> {
+    match pidfd_signal(process.as_fd(), signal) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
+        result => result.map_err(|error| failed("send a signal", &error)),
+    }
+}
+
+/// Lets the runtime take its state and the cgroup away, in a process of its own: it forks, and this one
+/// has threads.
+fn delete_runtime_state(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
+    if !layout.runtime_root().join(container.as_str()).exists() {
+        return Ok(());
+    }
+    let output = Command::new("/proc/self/exe")
+        .arg0("edgelet-oci")
+        .arg("--root")
+        .arg(layout.runtime_root())
+        .args(["delete", "--force", container.as_str()])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed("start the runtime", &error))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        return Err(Fault::new(Reason::Storage, format!("runtime delete {container}: {}", told.trim_end())));
+    }
+    Ok(())
+}
+
+fn remove_tree(path: &Path) -> Result<(), Fault> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let removed = match RootDir::open(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        root => root.and_then(|root| root.place(name)?.remove_all()),
+    };
+    removed.map_err(|error| failed("remove", &error).context(path.display()))
+}
+
+fn failed(doing: &'static str, error: &io::Error) -> Fault {
+    let reason = match error.raw_os_error() {
+        Some(code) if code == Errno::EBUSY as i32 => Reason::Conflict,
+        _ => Reason::Storage,
+    };
+    Fault::chain(reason, error).context(doing)
+}

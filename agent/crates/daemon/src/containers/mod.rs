@@ -1,0 +1,12 @@
+//! Containers on this machine: finding, starting, signalling and removing them.
+
+mod bundle_dir;
+mod devices;
+mod end;
+mod start;
+mod watch;
+
+pub use bundle_dir::{Held, find_all};
+pub use end::{remove, signal, stop};
+pub use start::{Launch, start};
+pub use watch::Watcher;

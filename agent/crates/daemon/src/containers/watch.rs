@@ -1,0 +1,99 @@
+//! Notices when a shim ends, which is when its container has ended.
+
+use super::bundle_dir;
+use crate::drive::EngineHandle;
+use edgelet_types::instance::{Instance, InstanceState};
+use edgelet_types::{ContainerId, Layout};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use std::collections::HashMap;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// Waits on all shims with one thread, and tells the engine what became of each.
+#[derive(Clone)]
+pub struct Watcher {
+    watched: Arc<Mutex<HashMap<ContainerId, OwnedFd>>>,
+    wake: Arc<PipeWriter>,
+}
+
+impl Watcher {
+    /// Starts the thread.
+    pub fn start(layout: Layout, engine: EngineHandle) -> io::Result<Self> {
+        let (woken, wake) = io::pipe()?;
+        let watcher = Self { watched: Arc::default(), wake: Arc::new(wake) };
+        let watched = watcher.watched.clone();
+        thread::Builder::new().name("watch".into()).spawn(move || {
+            if let Err(error) = run(&layout, &engine, &watched, woken) {
+                // Without this thread exits would go unseen; a restart of the daemon sees them all.
+                panic!("watch containers: {error}");
+            }
+        })?;
+        Ok(watcher)
+    }
+
+    /// Watches a shim until it ends. Watching one again changes nothing.
+    pub fn watch(&self, container: &ContainerId, shim: OwnedFd) -> io::Result<()> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).entry(container.clone()).or_insert(shim);
+        (&*self.wake).write_all(b"+")
+    }
+}
+
+fn run(
+    layout: &Layout,
+    engine: &EngineHandle,
+    watched: &Mutex<HashMap<ContainerId, OwnedFd>>,
+    mut woken: PipeReader,
+) -> io::Result<()> {
+    loop {
+        let shims: Vec<(ContainerId, OwnedFd)> = {
+            let watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
+            let copies = watched.iter().map(|(id, shim)| Ok((id.clone(), shim.try_clone()?)));
+            copies.collect::<io::Result<_>>()?
+        };
+        let all = std::iter::once(woken.as_fd()).chain(shims.iter().map(|(_, shim)| shim.as_fd()));
+        let mut waiting: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match poll(&mut waiting, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            ready => ready?,
+        };
+        let ready: Vec<bool> = waiting.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        if ready[0] {
+            woken.read_exact(&mut [0])?;
+        }
+        for ((container, shim), _) in shims.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
+            // Collects a child of ours. A shim that an earlier daemon started is nobody's child here
+            // (ECHILD), and `init` collects it.
+            let _ = waitid(Id::PIDFd(shim.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+            watched.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
+            ended(layout, engine, container);
+        }
+    }
+}
+
+/// Tells the engine what the shim left as its last word.
+fn ended(layout: &Layout, engine: &EngineHandle, container: &ContainerId) {
+    let instance = match bundle_dir::find(layout, container) {
+        Ok(held) => held.and_then(|held| held.instance),
+        Err(error) => {
+            log::error!("container cannot be looked at id={container} error={error}");
+            None
+        }
+    };
+    if let Some(instance) = instance {
+        log_end(&instance);
+        engine.instance(instance);
+    }
+}
+
+fn log_end(instance: &Instance) {
+    let (container, workload) = (&instance.container, &instance.workload);
+    match &instance.state {
+        InstanceState::Exited(exit) => {
+            log::info!("container ended id={container} workload={workload} {exit}")
+        }
+        _ => log::warn!("container lost id={container} workload={workload}"),
+    }
+}

@@ -1,0 +1,27 @@
+//! The node: everything wired together behind `edgelet daemon`.
+//!
+//! What it is not: it decides nothing about workloads (the engine does) and speaks no outside language (the
+//! edges do).
+//!
+//! Invariants:
+//! - One daemon per node: it holds [`edgelet_types::Layout::daemon_lock`].
+//! - The daemon may be killed at any instant. Whatever it was doing is finished or undone by the next one,
+//!   and no container notices.
+//! - A defect in one thread ends the process: a node without its engine must not look alive.
+
+#![forbid(unsafe_code)]
+
+mod adapters;
+mod build;
+mod bundle;
+mod configuration;
+mod containers;
+mod drive;
+mod logging;
+mod machine;
+mod node;
+mod pulls;
+mod run;
+
+pub use build::version;
+pub use run::run;
