@@ -1,17 +1,14 @@
 //! What a selector means: pure look-ups over what there is.
 
 use crate::node::{Image, ImageTarget, Microservice};
-use edgelet_types::{Digest, Fault, ImageRef, Reason, WorkloadId};
+use edgelet_types::{Digest, Fault, ImageRef, Reason};
 
 /// The fewest digits of an id that select something.
 const PREFIX: usize = 3;
 
-/// Finds a workload by UUID, by `application.name`, by its name alone, or by the first digits of its
-/// container's id. The first of these that matches anything decides.
+/// Finds a workload by `application.name`, by its name alone, or by the first digits of its container's
+/// id. The first of these that matches anything decides.
 pub(crate) fn microservice<'a>(all: &'a [Microservice], selector: &str) -> Result<&'a Microservice, Fault> {
-    if let Ok(id) = WorkloadId::parse(&selector.to_ascii_lowercase()) {
-        return one(selector, all.iter().filter(|ms| ms.workload.id == id).collect());
-    }
     let full_name = |ms: &Microservice| format!("{}.{}", ms.workload.application, ms.workload.name);
     let by_full_name: Vec<_> = all.iter().filter(|ms| full_name(ms) == selector).collect();
     if !by_full_name.is_empty() {
@@ -78,7 +75,7 @@ mod tests {
     use crate::node::Phase;
     use edgelet_types::image::{ImageRecord, RunConfig};
     use edgelet_types::workload::{Source, Target};
-    use edgelet_types::{ContainerId, Name, Platform, UnixMillis, Workload, WorkloadSpec};
+    use edgelet_types::{ContainerId, Name, Platform, UnixMillis, Workload, WorkloadId, WorkloadSpec};
 
     fn ms(application: &str, name: &str, byte: u8) -> Microservice {
         let image = ImageRef::parse("busybox").expect("a reference");
@@ -115,8 +112,6 @@ mod tests {
                 .map(|ms| format!("{}.{}", ms.workload.application, ms.workload.name))
                 .map_err(|fault| fault.reason)
         };
-        assert_eq!(found(all[0].workload.id.as_str()), Ok("edgelet.web".into()));
-        assert_eq!(found(&all[0].workload.id.as_str().to_uppercase()), Ok("edgelet.web".into()));
         assert_eq!(found("shop.web"), Ok("shop.web".into()));
         assert_eq!(found("db"), Ok("shop.db".into()));
         assert_eq!(found("cdcd"), Ok("shop.db".into()));

@@ -2,12 +2,12 @@
 
 use super::Context;
 use super::connection::Place;
+use super::microservices;
 use super::operations::now;
 use super::reply::{self, Response};
 use super::sessions::{Program, UNATTACHED};
 use crate::error::{Code, Refusal};
 use crate::node::{Exec, ExecControl, ExecIo, ExecRequest, TerminalSize};
-use crate::select;
 use crate::wire::{ExecControlFrame, ExecFrame, ExecSession, ExecSessionRequest};
 use edgelet_types::{Fault, Reason, UnixMillis, WorkloadId};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
@@ -81,7 +81,7 @@ async fn start(
     let backend = context.backend.clone();
     let call = async move {
         let outcome = backend.call(move |node| {
-            let workload = select::microservice(&node.microservices()?, &selector)?.workload.id.clone();
+            let workload = microservices::find(node, &selector)?.workload.id;
             let exec = node.exec(&workload, &request)?;
             Ok((workload, exec))
         });
@@ -136,10 +136,7 @@ async fn workload(context: &Context, selector: String) -> Result<WorkloadId, Ref
     if let Ok(id) = WorkloadId::parse(&selector) {
         return Ok(id);
     }
-    let find = context
-        .backend
-        .call(move |node| Ok(select::microservice(&node.microservices()?, &selector)?.workload.id.clone()));
-    find.await
+    context.backend.call(move |node| Ok(microservices::find(node, &selector)?.workload.id)).await
 }
 
 pub(super) async fn attach(

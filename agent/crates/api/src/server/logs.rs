@@ -2,12 +2,11 @@
 
 use super::Context;
 use super::connection::Place;
-use super::microservices::boolean;
+use super::microservices::{self, boolean};
 use super::operations::now;
 use super::reply::{self, Query, Response};
 use crate::error::Refusal;
 use crate::node::{LogBatch, LogCursor, LogEnd, LogFrom, LogLine};
-use crate::select;
 use crate::wire::{LogEntry, Logs};
 use edgelet_types::{UnixMillis, WorkloadId};
 use futures_util::{SinkExt, StreamExt};
@@ -97,10 +96,7 @@ pub(super) async fn bounded(selector: String, query: Query, context: Arc<Context
 }
 
 async fn find(context: &Context, selector: String) -> Result<WorkloadId, Refusal> {
-    let find = context
-        .backend
-        .call(move |node| Ok(select::microservice(&node.microservices()?, &selector)?.workload.id.clone()));
-    find.await
+    context.backend.call(move |node| Ok(microservices::find(node, &selector)?.workload.id)).await
 }
 
 /// Reads everything that is there now, and keeps the last of it.

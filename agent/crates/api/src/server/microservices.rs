@@ -39,10 +39,16 @@ pub(super) async fn listed(context: &Context, wanted: Option<Source>) -> Result<
 }
 
 pub(super) async fn inspect(selector: String, context: Arc<Context>) -> Response {
-    let detail = context.backend.call(move |node| {
-        Ok(MicroserviceDetail::from(select::microservice(&node.microservices()?, &selector)?))
-    });
+    let detail = context.backend.call(move |node| Ok(MicroserviceDetail::from(&find(node, &selector)?)));
     reply::answer(detail.await)
+}
+
+/// The workload that a selector means. A UUID names it directly; others are looked up among all.
+pub(super) fn find(node: &dyn Node, selector: &str) -> Result<crate::node::Microservice, Fault> {
+    match WorkloadId::parse(&selector.to_ascii_lowercase()) {
+        Ok(id) => node.microservice(&id),
+        Err(_) => select::microservice(&node.microservices()?, selector).cloned(),
+    }
 }
 
 /// What `POST /v1/ms/{id}/…` and `DELETE` do.
@@ -97,7 +103,7 @@ async fn change(
     change: impl FnOnce(&dyn Node, &WorkloadId) -> Result<(), Fault> + Send + 'static,
 ) -> Result<Microservice, Refusal> {
     let work = move |node: &dyn Node| {
-        let found = select::microservice(&node.microservices()?, &selector)?.clone();
+        let found = find(node, &selector)?;
         change(node, &found.workload.id)?;
         // Gone at once is fine: then the last that was known of it is the answer.
         let now = node.microservice(&found.workload.id).unwrap_or(found);
