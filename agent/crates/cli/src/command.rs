@@ -1,0 +1,145 @@
+//! What each command does.
+
+mod config;
+mod deploy;
+mod exec;
+mod image;
+mod logs;
+mod ms;
+mod system;
+mod version;
+
+use crate::args::{Command, Global, Image, Line, Ms, System};
+use crate::exit::{Failure, SUCCESS};
+use crate::output::{self, Format, is_rich};
+use crate::progress::{Progress, Style};
+use clap::CommandFactory;
+use edgelet_api::client::Client;
+use edgelet_types::Layout;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What the program lends to the command line.
+pub struct Hooks {
+    /// Runs the node in the foreground until it is told to stop.
+    pub daemon: fn(&Layout) -> ExitCode,
+    /// Semantic version of this program.
+    pub version: &'static str,
+    /// When it was built, RFC 3339.
+    pub build_time: &'static str,
+    /// The commit it was built from.
+    pub git_commit: &'static str,
+}
+
+/// How long an answer may take, and how long a lifecycle change is waited for.
+const REQUEST: Duration = Duration::from_secs(60);
+
+/// What all commands share.
+struct Context {
+    layout: Layout,
+    format: Format,
+    style: Style,
+    socket: PathBuf,
+    timeout: Option<Duration>,
+}
+
+/// Runs one command.
+pub(crate) fn run(line: Line, hooks: &Hooks) -> ExitCode {
+    let context = Context::new(&line.global);
+    if matches!(line.command, Some(Command::Daemon)) {
+        return (hooks.daemon)(&context.layout);
+    }
+    start_logging(&line.global);
+    match dispatch(line, &context, hooks) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => output::report(&failure, context.format),
+    }
+}
+
+fn dispatch(line: Line, context: &Context, hooks: &Hooks) -> Result<u8, Failure> {
+    let Some(command) = line.command else {
+        // A line without command is one with --version; the other kind is help.
+        return version::show(context, hooks).map(|()| SUCCESS);
+    };
+    match command {
+        Command::Ms(Ms::Exec { id, command }) => return exec::run(context, &id, command),
+        Command::Version | Command::System(System::Version) => version::show(context, hooks),
+        Command::InitConfig => config::init(context),
+        Command::Daemon => unreachable!("handled before anything is set up for commands"),
+        Command::System(System::Status) => system::status(context),
+        Command::System(System::Info) => system::info(context),
+        Command::Ms(Ms::Ls { source }) => ms::list(context, &source),
+        Command::Ms(Ms::Inspect { id, summary }) => ms::inspect(context, &id, summary),
+        Command::Ms(Ms::Logs(logs)) => logs::show(context, &logs),
+        Command::Ms(Ms::Start { id }) => ms::start(context, &id),
+        Command::Ms(Ms::Stop { id }) => ms::stop(context, &id),
+        Command::Ms(Ms::Restart { id }) => ms::restart(context, &id),
+        Command::Ms(Ms::Kill { id, signal }) => ms::kill(context, &id, &signal),
+        Command::Ms(Ms::Rm { id, cleanup }) => ms::remove(context, &id, cleanup),
+        Command::Image(Image::Ls) => image::list(context),
+        Command::Image(Image::Pull { reference, platform, registry_id }) => {
+            image::pull(context, reference, platform, registry_id)
+        }
+        Command::Image(Image::Load { file }) => image::load(context, &file),
+        Command::Image(Image::Rm { selector }) => image::remove(context, &selector),
+        Command::Image(Image::Prune) => image::prune(context),
+        Command::Deploy(deploy) => deploy::run(context, &deploy),
+        Command::Completion { shell } => completion(shell),
+    }
+    .map(|()| SUCCESS)
+}
+
+impl Context {
+    fn new(global: &Global) -> Self {
+        let prefix = std::env::var_os(Layout::PREFIX_VARIABLE).filter(|prefix| !prefix.is_empty());
+        let layout = Layout::new(prefix.unwrap_or_else(|| "/".into()));
+        let style = match (global.quiet, is_rich(global.no_color)) {
+            (true, _) => Style::Silent,
+            (false, true) => Style::Bar,
+            (false, false) => Style::Lines,
+        };
+        Self {
+            socket: global.socket.clone().unwrap_or_else(|| layout.socket()),
+            layout,
+            format: global.output,
+            style,
+            timeout: global.timeout,
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.socket, self.timeout.unwrap_or(REQUEST))
+    }
+
+    fn progress(&self) -> Progress {
+        Progress::new(self.style)
+    }
+
+    /// How long a result is waited for: what the user said, or what is usual.
+    fn budget(&self, usual: Duration) -> Duration {
+        self.timeout.unwrap_or(usual)
+    }
+}
+
+fn start_logging(global: &Global) {
+    let level = match (global.debug, global.verbose) {
+        (true, _) => log::LevelFilter::Trace,
+        (_, true) => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Warn,
+    };
+    // Fails only when somebody set up logging already, which is as good.
+    let _ = env_logger::Builder::new().filter_level(level).try_init();
+}
+
+fn completion(shell: crate::args::Shell) -> Result<(), Failure> {
+    let shell = match shell {
+        crate::args::Shell::Bash => clap_complete::Shell::Bash,
+        crate::args::Shell::Zsh => clap_complete::Shell::Zsh,
+        crate::args::Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Line::command(), "edgelet", &mut script);
+    output::finished(std::io::stdout().write_all(&script))
+}

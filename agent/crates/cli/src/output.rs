@@ -1,0 +1,93 @@
+//! Results to standard output, everything else to standard error.
+
+use crate::exit::{Failure, INTERNAL, SUCCESS};
+use edgelet_api::error::Code;
+use serde::Serialize;
+use serde_json::json;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+/// How results and errors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+    Yaml,
+}
+
+/// Writes a result: `human` for people, the value itself otherwise.
+pub(crate) fn result(
+    format: Format,
+    value: &impl Serialize,
+    human: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = match format {
+        Format::Human => human(&mut out),
+        Format::Json => serde_json::to_writer_pretty(&mut out, value)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
+        Format::Yaml => out.write_all(yaml(value)?.as_bytes()),
+    };
+    finished(written.and_then(|()| out.flush()))
+}
+
+/// Turns the outcome of writing to standard output into the outcome of a command. That the reader went
+/// away, as in `| head`, is no failure.
+pub(crate) fn finished(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::local(Code::Internal, format!("write the result: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows a help text that was asked for.
+pub(crate) fn show_help(text: &str) -> ExitCode {
+    match finished(io::stdout().write_all(text.as_bytes())) {
+        Ok(()) => ExitCode::from(SUCCESS),
+        Err(failure) => report(&failure, Format::Human),
+    }
+}
+
+/// Tells why a command failed, and makes it the exit code.
+pub(crate) fn report(failure: &Failure, format: Format) -> ExitCode {
+    let structured = json!({"error": {
+        "code": failure.code,
+        "message": failure.message,
+        "remedy": failure.remedy,
+    }});
+    let text = match format {
+        Format::Human => human(failure),
+        Format::Json => format!("{structured}\n"),
+        Format::Yaml => match yaml(&structured) {
+            Ok(text) => text,
+            Err(_) => return ExitCode::from(INTERNAL),
+        },
+    };
+    // When standard error is gone, the exit code is all that can still be said.
+    let _ = io::stderr().write_all(text.as_bytes());
+    ExitCode::from(failure.exit())
+}
+
+fn human(failure: &Failure) -> String {
+    let (red, plain) = match is_rich(false) {
+        true => ("\x1b[31m", "\x1b[0m"),
+        false => ("", ""),
+    };
+    let hint = failure.hint.as_deref().unwrap_or(failure.remedy.advice());
+    format!("{red}Error[{}]{plain}: {}\n  hint: {hint}\n", failure.code, failure.message)
+}
+
+fn yaml(value: &impl Serialize) -> Result<String, Failure> {
+    serde_saphyr::to_string(value)
+        .map_err(|error| Failure::local(Code::Internal, format!("write the result: {error}")))
+}
+
+/// Whether standard error is a terminal that may show colours and moving bars.
+pub(crate) fn is_rich(no_color: bool) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !no_color && !set("NO_COLOR") && !set("CI") && !is_dumb && io::stderr().is_terminal()
+}
