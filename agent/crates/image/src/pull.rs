@@ -342,7 +342,9 @@ impl ImageStore {
         };
         if self.stands(&diff_id) {
             around.progress.layer_done(&diff_id, LayerDone::Present);
-            return Ok(self.describe_layer(&diff_id)?);
+            let known = self.describe_layer(&diff_id)?;
+            let content_bytes = known.content_bytes.or(expected.content.map(|blob| blob.size));
+            return Ok(LayerRecord { content_bytes, ..known });
         }
         let standing = make(expected, around)?;
         around.progress.layer_done(&diff_id, LayerDone::Unpacked);

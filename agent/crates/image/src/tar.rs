@@ -186,6 +186,8 @@ impl<R: Read> TarReader<R> {
         while left > 0 {
             let most = scratch.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             match read_some(&mut self.source, &mut scratch[..most])? {
+                // Some writers (umoci) do not fill the last block of an archive.
+                0 if left <= self.padding => break,
                 0 => return Err(TarError::Truncated),
                 count => left -= count as u64,
             }

@@ -12,7 +12,7 @@ use edgelet_types::{Digest, Reason, limits};
 use nix::fcntl::OFlag;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -189,7 +189,8 @@ impl Indexed {
     /// Reads through the headers once, passing over all data.
     fn new(file: io::Result<File>, spool: Option<Staging>) -> Result<Self, ArchiveError> {
         let file = file.map_err(ArchiveError::Read)?;
-        let again = file.try_clone().map_err(ArchiveError::Read)?;
+        let mut again = file.try_clone().map_err(ArchiveError::Read)?;
+        again.rewind().map_err(ArchiveError::Read)?;
         let mut tar = TarReader::new(BufReader::with_capacity(4096, again));
         let mut members = BTreeMap::new();
         let mut entries = 0;

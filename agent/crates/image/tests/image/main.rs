@@ -3,8 +3,12 @@
 //! One program, so that everything is linked once. Needs root and the Debian packages docker-registry,
 //! skopeo, umoci, busybox-static, openssl and apache2-utils.
 
+mod archives;
+mod crash;
 mod hostile;
 mod layers;
 mod mounts;
 mod registry;
+mod space;
+mod store;
 mod support;
