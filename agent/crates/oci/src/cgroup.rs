@@ -97,6 +97,19 @@ impl Cgroup {
         Ok(found.into_iter().collect())
     }
 
+    /// Whether the kernel killed a process inside for want of memory: `oom_kill` of `memory.oom_control`
+    /// (version 1, Linux 4.13) or `memory.events` (version 2).
+    pub(crate) fn oom_killed(&self) -> io::Result<bool> {
+        let counted = |directory: &PathBuf| {
+            let files = ["memory.oom_control", "memory.events"];
+            let texts = files.iter().filter_map(|file| fs::read_to_string(directory.join(file)).ok());
+            texts
+                .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+                .any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
+        };
+        Ok(self.directories()?.iter().any(counted))
+    }
+
     /// Kills what is left inside and removes the groups; what is not there is fine.
     pub(crate) fn remove(&self) -> Result<(), SpawnError> {
         for attempt in 0..REMOVE_ATTEMPTS {
@@ -167,6 +180,15 @@ pub(crate) fn hierarchies() -> io::Result<Vec<Hierarchy>> {
 /// Whether the machine has version 2 only.
 pub(crate) fn is_unified() -> bool {
     matches!(common::get_cgroup_setup(), Ok(CgroupSetup::Unified))
+}
+
+/// Which cgroup version this machine has: `v1`, `v2` or `hybrid`; `None` when none is mounted.
+pub fn mode() -> Option<&'static str> {
+    match common::get_cgroup_setup().ok()? {
+        CgroupSetup::Unified => Some("v2"),
+        CgroupSetup::Legacy => Some("v1"),
+        CgroupSetup::Hybrid => Some("hybrid"),
+    }
 }
 
 /// proc(5), mountinfo: fields up to a lone dash, then type, source and options of the file system.

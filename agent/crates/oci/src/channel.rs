@@ -7,7 +7,7 @@ use crate::error::{During, InitFailure, SpawnError};
 use edgelet_sys::{process, socket};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// What the new process reports.
@@ -33,18 +33,30 @@ const GO: &[u8] = b"go";
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
+    /// The number of the other end, which a clone copies along with this one.
+    peer: Option<RawFd>,
 }
 
 impl Channel {
     /// The creator's end and the new process's.
     pub(crate) fn pair() -> Result<(Self, Self), SpawnError> {
         let (ours, theirs) = socket::message_pair().during("make channel")?;
-        Ok((Self { socket: ours }, Self { socket: theirs }))
+        let peer = Some(ours.as_raw_fd());
+        Ok((Self { socket: ours, peer: None }, Self { socket: theirs, peer }))
+    }
+
+    /// Closes the new process's copy of the creator's end. To be called in that process, once and first
+    /// thing: until then it would keep its own channel open and never see that the creator is gone.
+    pub(crate) fn let_go_of_peer(&mut self) {
+        if let Some(peer) = self.peer.take() {
+            // The owner of this number is in the creator's memory; its copy here is never used again.
+            let _ = nix::unistd::close(peer);
+        }
     }
 
     /// One end of a connection that was made otherwise.
     pub(crate) fn over(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self { socket, peer: None }
     }
 
     /// Lets the new process go on.

@@ -86,6 +86,12 @@ pub(crate) fn processes(runtime: &Runtime, id: &Id) -> Result<Vec<i32>, ControlE
     Ok(record.cgroup(id)?.processes().during("read cgroup")?)
 }
 
+/// See [`Runtime::oom_killed`].
+pub(crate) fn oom_killed(runtime: &Runtime, id: &Id) -> Result<bool, ControlError> {
+    let record = Entry::new(runtime.root(), id).read()?;
+    Ok(record.cgroup(id)?.oom_killed().during("read cgroup")?)
+}
+
 /// See [`Runtime::delete`].
 pub(crate) fn delete(runtime: &Runtime, id: &Id, force: bool) -> Result<(), ControlError> {
     let entry = Entry::new(runtime.root(), id);

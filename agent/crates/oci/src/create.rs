@@ -111,7 +111,7 @@ fn spawn(
     namespaces: &Namespaces,
     birth: Birth<'_>,
     channel: &Channel,
-    theirs: Channel,
+    mut theirs: Channel,
 ) -> Result<Child, SpawnError> {
     let step = "start container process";
     let flags = namespaces.clone_flags();
@@ -123,6 +123,7 @@ fn spawn(
         return Ok(child);
     };
     let helper = process::spawn(0, move || {
+        theirs.let_go_of_peer();
         let made = namespace::enter(user.as_fd(), Kind::User).during("join user namespace").and_then(|()| {
             let second = Channel::over(theirs.as_fd().try_clone_to_owned().during(step)?);
             process::spawn_sibling(flags, move || init::live(birth, second)).during(step)

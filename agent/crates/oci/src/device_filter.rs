@@ -86,6 +86,10 @@ impl Rule {
             minor: number(rule.minor())?,
         })
     }
+
+    fn is_unconditional(&self) -> bool {
+        self.kind.is_none() && self.access == ALL && self.major.is_none() && self.minor.is_none()
+    }
 }
 
 /// The rule that decides is the last that matches, so they are asked in reverse.
@@ -101,6 +105,10 @@ fn compile(rules: &[Rule]) -> Vec<Instruction> {
     ];
     for rule in ALWAYS.iter().chain(rules.iter().rev()) {
         program.extend(decide(rule));
+        if rule.is_unconditional() {
+            // The kernel's checker refuses instructions that are never reached.
+            return program;
+        }
     }
     program.extend(verdict(false));
     program

@@ -125,7 +125,8 @@ struct Entrant<'a> {
 }
 
 impl Entrant<'_> {
-    fn live(self, channel: Channel) -> i32 {
+    fn live(self, mut channel: Channel) -> i32 {
+        channel.let_go_of_peer();
         match self.run(&channel) {
             Ok(never) => match never {},
             Err(error) => {

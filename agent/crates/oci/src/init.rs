@@ -35,7 +35,8 @@ pub(crate) struct Birth<'a> {
 }
 
 /// The life of the process; the answer is its exit code when nothing came of it.
-pub(crate) fn live(mut birth: Birth<'_>, channel: Channel) -> i32 {
+pub(crate) fn live(mut birth: Birth<'_>, mut channel: Channel) -> i32 {
+    channel.let_go_of_peer();
     let launch = match prepare(&mut birth, &channel) {
         Ok(launch) => launch,
         Err(error) => {

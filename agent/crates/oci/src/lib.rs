@@ -57,6 +57,7 @@ mod features;
 mod hooks;
 mod record;
 
+pub use cgroup::mode as cgroup_mode;
 pub use error::{ControlError, CreateError, ExecError, InitFailure, StartError};
 pub use id::{Id, IdError};
 pub use options::{ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};

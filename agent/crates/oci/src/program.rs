@@ -123,6 +123,8 @@ fn limits(process: &Process) -> Result<Vec<Limit>, String> {
     Ok(limits)
 }
 
+// The C libraries disagree whether these small numbers are signed.
+#[allow(clippy::unnecessary_cast)]
 fn resource(name: PosixRlimitType) -> u32 {
     let number = match name {
         PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
@@ -142,7 +144,6 @@ fn resource(name: PosixRlimitType) -> u32 {
         PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
         PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
     };
-    // The C libraries disagree whether these small numbers are signed.
     number as u32
 }
 

@@ -86,6 +86,11 @@ impl Runtime {
         control::processes(self, id)
     }
 
+    /// Whether the kernel killed a process of the container for want of memory. Known until it is deleted.
+    pub fn oom_killed(&self, id: &Id) -> Result<bool, ControlError> {
+        control::oom_killed(self, id)
+    }
+
     /// Starts a further process in a running container. It has the caller's standard streams unless
     /// it gets a terminal, and is a child of the caller, as with [`create`](Self::create). When this
     /// returns the program has been executed.

@@ -272,10 +272,24 @@ fn mark_one_by_one(first: u32) -> io::Result<()> {
 /// Gives every signal its default action and blocks none, as a new program expects. Rust programs
 /// ignore SIGPIPE, and an ignored signal stays ignored across exec.
 pub fn default_signals() -> io::Result<()> {
-    // The first 31 and the real-time ones; 32 and 33 belong to the C library and are refused.
+    // `struct kernel_sigaction` is a handler, flags, a restorer where there is one, and a mask of 8
+    // bytes, in an order that depends on the architecture; all zeros is the default action in each.
+    const LARGEST: usize = 32;
+    const MASK_BYTES: usize = 8;
+    let default = [0_u8; LARGEST];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL runs none of our code. SIGKILL, SIGSTOP and reserved ones fail, harmlessly.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // Not sigaction(3): the C library keeps two signals to itself and refuses to reset them.
+        // SAFETY: the kernel reads at most LARGEST bytes, and the default action runs none of our code.
+        // SIGKILL and SIGSTOP cannot be changed, and need not be.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u8>(),
+                MASK_BYTES,
+            )
+        };
     }
     Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
 }

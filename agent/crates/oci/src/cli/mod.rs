@@ -20,11 +20,6 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         eprintln!("edgelet-oci: seal the program: {error}");
         return ExitCode::FAILURE;
     }
-    // Whatever the caller left open is not for hooks.
-    if let Err(error) = edgelet_sys::process::close_on_exec_from(3) {
-        eprintln!("edgelet-oci: mark descriptors: {error}");
-        return ExitCode::FAILURE;
-    }
     let words = args.into_iter().skip(1).map(|word| word.to_string_lossy().into_owned());
     match run(words.collect()) {
         Ok(code) => ExitCode::from(code),
@@ -47,10 +42,7 @@ fn run(words: Vec<String>) -> Result<u8, String> {
     let report = Report::open(global.log.as_deref(), global.json, global.debug)
         .map_err(|error| format!("open log: {error}"))?;
     report.install();
-    verbs::run(verb, rest, &global.root).map_err(|message| {
-        report.error(&message);
-        message
-    })
+    verbs::run(verb, rest, &global.root).inspect_err(|message| report.error(message))
 }
 
 /// What stands before the verb.

@@ -31,6 +31,9 @@ usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] 
 /// Runs one verb; the answer is the exit code or what went wrong.
 pub(super) fn run(verb: &str, words: &[String], root: &Path) -> Result<u8, String> {
     let runtime = Runtime::new(root);
+    if !["create", "run", "exec"].contains(&verb) {
+        keep_only(0)?;
+    }
     match verb {
         "create" => create(&runtime, words),
         "start" => start(&runtime, words),
@@ -74,6 +77,7 @@ fn create_options(arguments: &Arguments) -> Result<CreateOptions, String> {
     options.console = arguments.value("console-socket").map(|path| ConsoleSocket::Path(PathBuf::from(path)));
     options.pid_file = arguments.value("pid-file").map(PathBuf::from);
     options.preserve_fds = arguments.number("preserve-fds", 0).map_err(usage)?;
+    keep_only(options.preserve_fds)?;
     options.keep_keyring = arguments.has("no-new-keyring");
     Ok(options)
 }
@@ -127,6 +131,14 @@ fn wants_terminal(bundle: &Path) -> bool {
     config.pointer("/process/terminal").and_then(serde_json::Value::as_bool).unwrap_or(false)
 }
 
+/// Whatever else the caller left open is neither for hooks nor for programs. Ours are marked already.
+fn keep_only(preserved: u32) -> Result<(), String> {
+    let first = preserved
+        .checked_add(3)
+        .ok_or_else(|| usage(UsageError::bad("--preserve-fds", &preserved.to_string())))?;
+    edgelet_sys::process::close_on_exec_from(first).map_err(io_error("mark descriptors"))
+}
+
 const EXEC: Known = Known {
     flags: &["detach", "d", "tty", "t", "no-new-privs", "ignore-paused"],
     values: &[
@@ -171,6 +183,7 @@ fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
     options.console = arguments.value("console-socket").map(|path| ConsoleSocket::Path(PathBuf::from(path)));
     options.pid_file = arguments.value("pid-file").map(PathBuf::from);
     options.preserve_fds = arguments.number("preserve-fds", 0).map_err(usage)?;
+    keep_only(options.preserve_fds)?;
     options.ignore_paused = arguments.has("ignore-paused");
     if arguments.has("detach") || arguments.has("d") {
         runtime.exec(&id, &options).map_err(fault)?;

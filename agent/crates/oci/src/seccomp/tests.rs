@@ -141,7 +141,8 @@ fn every_comparison_is_of_64_bits() {
         0x3_0000_0000,
         u64::MAX,
     ];
-    let operators: [(&str, fn(u64) -> bool); 6] = [
+    type Holds = fn(u64) -> bool;
+    let operators: [(&str, Holds); 6] = [
         ("SCMP_CMP_NE", |value| value != BIG),
         ("SCMP_CMP_LT", |value| value < BIG),
         ("SCMP_CMP_LE", |value| value <= BIG),

@@ -1,0 +1,116 @@
+//! Control groups: limits, membership, removal, what is seen inside.
+
+use crate::support::{Bundle, is_ours};
+use serde_json::json;
+use std::fs;
+use std::process::Command;
+
+#[test]
+fn limits_are_set_and_processes_are_inside() {
+    let bundle = Bundle::args(&["sleep", "100"]).with(|config| {
+        config["linux"]["resources"]["pids"] = json!({"limit": 17});
+        config["linux"]["resources"]["memory"] = json!({"limit": 64 << 20});
+        config["linux"]["resources"]["cpu"] = json!({"shares": 512});
+    });
+    bundle.create().good();
+    let read = |name: &str| {
+        bundle
+            .cgroups()
+            .iter()
+            .find_map(|group| fs::read_to_string(group.join(name)).ok())
+            .map(|text| text.trim().to_owned())
+    };
+    assert_eq!(read("pids.max").as_deref(), Some("17"));
+    let memory = read("memory.limit_in_bytes").or_else(|| read("memory.max"));
+    assert_eq!(memory, Some((64_u64 << 20).to_string()));
+    let pid = bundle.pid().to_string();
+    for group in bundle.cgroups() {
+        let inside = fs::read_to_string(group.join("cgroup.procs")).expect("cgroup.procs");
+        assert!(inside.lines().any(|line| line == pid), "{group:?}");
+    }
+    if is_ours() {
+        let listed: Vec<i32> =
+            serde_json::from_str(&bundle.runtime(&["ps", "--format", "json", &bundle.id]).good())
+                .expect("JSON");
+        assert_eq!(listed, [bundle.pid()]);
+    }
+}
+
+#[test]
+fn a_limit_of_a_controller_that_is_missing_is_an_error_and_others_are_not() {
+    let has = |name: &str| {
+        let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        text.lines().any(|line| line.contains(" - cgroup ") && line.ends_with(name))
+    };
+    if !is_ours() || has("hugetlb") {
+        return;
+    }
+    Bundle::args(&["true"]).run().good();
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        config["linux"]["resources"]["hugepageLimits"] = json!([{"pageSize": "2MB", "limit": 0}]);
+    });
+    assert!(bundle.create().bad().contains("cgroup"));
+    assert!(bundle.cgroups().is_empty());
+}
+
+#[test]
+fn device_rules_are_enforced() {
+    let bundle = Bundle::script("head -c 1 /dev/zero | wc -c; head -c 1 /dev/kmsg 2>&1 | grep -c 'not permitted'; cat /dev/null && echo fine").with(|config| {
+        config["linux"]["devices"] = json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}]);
+    });
+    assert_eq!(bundle.run().good(), "1\n1\nfine\n");
+}
+
+#[test]
+fn groups_that_the_container_made_are_removed_with_it() {
+    let bundle = Bundle::script("exec sleep 100").with(|config| {
+        let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "relatime", "rw"]});
+        config["mounts"].as_array_mut().expect("mounts").push(mount);
+    });
+    bundle.create().good();
+    bundle.verb("start").good();
+    let script = "mkdir -p /sys/fs/cgroup/pids/inner/most && echo $$ > /sys/fs/cgroup/pids/inner/most/cgroup.procs && exec sleep 50";
+    bundle.runtime(&["exec", "--detach", &bundle.id, "sh", "-c", script]).good();
+    bundle.runtime(&["delete", "--force", &bundle.id]).good();
+    assert!(bundle.cgroups().is_empty());
+}
+
+#[test]
+fn the_trees_are_shown_read_only_and_only_from_the_containers_group() {
+    let bundle = Bundle::script("ls /sys/fs/cgroup | grep -c pids; cat /proc/self/cgroup | grep pids; mkdir /sys/fs/cgroup/pids/x 2>/dev/null || echo refused; ls /sys/fs/cgroup/pids/edgelet-test 2>&1 | grep -c 'No such'").with(|config| {
+        let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]});
+        config["mounts"].as_array_mut().expect("mounts").push(mount);
+    });
+    let out = bundle.run().good();
+    assert!(out.starts_with("1\n") && out.contains("pids:/\n") && out.ends_with("refused\n1\n"), "{out}");
+}
+
+/// The whole life of a container where only cgroup version 2 is to be seen: in a private mount namespace
+/// with a cgroup2 tree over `/sys/fs/cgroup`.
+#[test]
+fn a_machine_with_version_2_only_works_and_enforces_device_rules() {
+    let bundle = Bundle::script("head -c 1 /dev/zero | wc -c; head -c 1 /dev/kmsg 2>&1 | grep -c 'not permitted'; ls /sys/fs/cgroup/cgroup.procs; cat /proc/self/cgroup | grep ^0").with(|config| {
+        config["linux"]["devices"] = json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}]);
+        let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]});
+        config["mounts"].as_array_mut().expect("mounts").push(mount);
+    });
+    if !is_ours() {
+        return;
+    }
+    let run = bundle.command();
+    let script = "umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .arg(run.get_program())
+        .args(run.get_args());
+    command.args(["run", "--bundle", bundle.bundle(), &bundle.id]);
+    let output = command.output().expect("unshare");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        out,
+        "1\n1\n/sys/fs/cgroup/cgroup.procs\n0::/\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,212 @@
+//! Mounts, masks, devices, the root.
+
+use crate::support::{Bundle, is_ours};
+use serde_json::{Value, json};
+use std::fs;
+
+fn add_mount(config: &mut Value, mount: Value) {
+    config["mounts"].as_array_mut().expect("mounts").push(mount);
+}
+
+#[test]
+fn bind_mounts_show_files_and_directories_with_their_options() {
+    let bundle = Bundle::script(
+        "cat /data/file; echo x > /data/new && echo wrote; cat /single; echo x > /ro/f 2>/dev/null || echo refused; \
+         grep ' /ro ' /proc/self/mountinfo | grep -c 'ro,nosuid,nodev,noexec'",
+    );
+    let source = bundle.path().join("source");
+    fs::create_dir(&source).expect("mkdir");
+    fs::write(source.join("file"), "content\n").expect("write");
+    let bundle = bundle.with(|config| {
+        add_mount(
+            config,
+            json!({"destination": "/data", "source": source, "type": "bind", "options": ["rbind"]}),
+        );
+        let file = source.join("file");
+        add_mount(
+            config,
+            json!({"destination": "/single", "source": file, "type": "none", "options": ["bind"]}),
+        );
+        let options = ["bind", "ro", "nosuid", "nodev", "noexec"];
+        add_mount(
+            config,
+            json!({"destination": "/ro", "source": source, "type": "bind", "options": options}),
+        );
+    });
+    assert_eq!(bundle.run().good(), "content\nwrote\ncontent\nrefused\n1\n");
+    assert!(source.join("new").exists());
+}
+
+#[test]
+fn a_recursive_option_reaches_what_is_mounted_below() {
+    if !is_ours() {
+        return; // Newer than the runtimes of Debian 12.
+    }
+    let bundle = Bundle::script("echo x > /a/x; echo x > /a/b/x; true").with(|config| {
+        add_mount(config, json!({"destination": "/a", "type": "tmpfs", "source": "t"}));
+        add_mount(config, json!({"destination": "/a/b", "type": "tmpfs", "source": "t"}));
+    });
+    assert_eq!(bundle.run().err, "");
+    let inner = "echo x > /sys2/kernel/x 2>/dev/null || echo refused; \
+                 grep ' /sys2' /proc/self/mountinfo | grep -vc ' ro,'";
+    let bundle = Bundle::script(inner).with(|config| {
+        add_mount(
+            config,
+            json!({"destination": "/sys2", "source": "/sys", "type": "bind", "options": ["rbind", "rro"]}),
+        );
+    });
+    assert_eq!(bundle.run().out, "refused\n0\n");
+}
+
+#[test]
+fn relative_sources_start_from_the_bundle_and_relative_destinations_from_the_root() {
+    let bundle = Bundle::script("cat /deep/er/file").with(|config| {
+        add_mount(
+            config,
+            json!({"destination": "deep/er", "source": "src", "type": "bind", "options": ["bind"]}),
+        );
+    });
+    fs::create_dir(bundle.path().join("src")).expect("mkdir");
+    fs::write(bundle.path().join("src/file"), "here\n").expect("write");
+    if is_ours() || std::env::var("OCI_RUNTIME").is_ok_and(|name| name == "crun") {
+        assert_eq!(bundle.run().good(), "here\n");
+    }
+}
+
+#[test]
+fn file_system_parameters_are_passed_on_and_bad_ones_are_an_error() {
+    let bundle = Bundle::script("stat -c %a /t; grep ' /t ' /proc/self/mountinfo | grep -c 'size=12k'").with(
+        |config| {
+            let options = ["mode=1700", "size=12k"];
+            add_mount(
+                config,
+                json!({"destination": "/t", "type": "tmpfs", "source": "t", "options": options}),
+            );
+        },
+    );
+    assert_eq!(bundle.run().good(), "1700\n1\n");
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        add_mount(
+            config,
+            json!({"destination": "/t", "type": "tmpfs", "source": "t", "options": ["no_such=1"]}),
+        );
+    });
+    let error = bundle.run().bad();
+    assert!(!is_ours() || error.contains("no_such"), "{error}");
+}
+
+#[test]
+fn later_mounts_cover_earlier_ones() {
+    let mut bundle = Bundle::script("ls /m");
+    for name in ["one", "two"] {
+        let source = bundle.path().join(name);
+        let mount = json!({"destination": "/m", "type": "bind", "source": source, "options": ["bind"]});
+        add_mount(bundle.config(), mount);
+    }
+    for name in ["one", "two"] {
+        fs::create_dir(bundle.path().join(name)).expect("mkdir");
+        fs::write(bundle.path().join(name).join(name), "").expect("write");
+    }
+    assert_eq!(bundle.run().good(), "two\n");
+}
+
+#[test]
+fn masked_paths_are_empty_and_read_only_paths_refuse_writes() {
+    let bundle = Bundle::script(
+        "cat /secret | wc -c; ls /secrets | wc -l; echo x > /locked/f 2>/dev/null || echo refused; \
+         echo x > /proc/sys/kernel/hostname 2>/dev/null || echo refused; wc -c < /proc/keys; touch /secrets/x 2>/dev/null || echo refused",
+    )
+    .with(|config| {
+        config["linux"]["maskedPaths"] = json!(["/secret", "/secrets", "/proc/keys", "/not/there"]);
+        config["linux"]["readonlyPaths"] = json!(["/locked", "/proc/sys", "/not/there"]);
+    });
+    fs::write(bundle.inside("secret"), "secret").expect("write");
+    fs::create_dir(bundle.inside("secrets")).expect("mkdir");
+    fs::write(bundle.inside("secrets/s"), "secret").expect("write");
+    fs::create_dir(bundle.inside("locked")).expect("mkdir");
+    assert_eq!(bundle.run().good(), "0\n0\nrefused\nrefused\n0\nrefused\n");
+}
+
+#[test]
+fn a_read_only_root_refuses_writes_and_a_writable_one_takes_them() {
+    let script = "touch /made 2>/dev/null && echo made || echo refused; touch /dev/shm/x && echo made";
+    let bundle = Bundle::script(script).with(|config| config["root"]["readonly"] = true.into());
+    assert_eq!(bundle.run().good(), "refused\nmade\n");
+    assert_eq!(Bundle::script(script).run().good(), "made\nmade\n");
+}
+
+#[test]
+fn default_and_listed_devices_are_there_with_their_modes() {
+    let bundle = Bundle::script(
+        "for d in null zero full random urandom tty; do stat -c '%n %t:%T %a' /dev/$d; done; \
+         stat -c '%n %F %t:%T %a %u:%g' /dev/mine /dev/sub/pipe; \
+         for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done; head -c 3 /dev/zero | wc -c",
+    )
+    .with(|config| {
+        config["linux"]["devices"] = json!([
+            {"path": "/dev/mine", "type": "c", "major": 1, "minor": 7, "fileMode": 0o640, "uid": 5, "gid": 6},
+            {"path": "/dev/sub/pipe", "type": "p", "fileMode": 0o600},
+        ]);
+    });
+    let want = "/dev/null 1:3 666\n/dev/zero 1:5 666\n/dev/full 1:7 666\n/dev/random 1:8 666\n/dev/urandom 1:9 666\n\
+                /dev/tty 5:0 666\n/dev/mine character special file 1:7 640 5:6\n/dev/sub/pipe fifo 0:0 600 0:0\n\
+                /proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n3\n";
+    assert_eq!(bundle.run().good(), want);
+}
+
+#[test]
+fn something_else_in_the_place_of_a_device_is_an_error() {
+    if !is_ours() {
+        return;
+    }
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        config["linux"]["devices"] = json!([{"path": "/here", "type": "c", "major": 1, "minor": 7}]);
+    });
+    fs::write(bundle.inside("here"), "a file").expect("write");
+    assert!(bundle.run().bad().contains("/here"));
+    assert_eq!(fs::read_to_string(bundle.inside("here")).expect("read"), "a file");
+}
+
+#[test]
+fn the_propagation_of_the_root_is_as_asked() {
+    for (word, mark) in [("shared", "shared:"), ("private", ""), ("unbindable", "unbindable")] {
+        let bundle = Bundle::script("cat /proc/self/mountinfo").with(|config| {
+            config["linux"]["rootfsPropagation"] = word.into();
+        });
+        let out = bundle.run().good();
+        let root = out.lines().find(|line| line.split(' ').nth(4) == Some("/")).expect("root");
+        assert!(root.contains(mark), "{word}: {root}");
+        assert!(word != "private" || !root.contains("shared:"), "{root}");
+    }
+}
+
+#[test]
+fn what_is_not_implemented_is_refused_by_name_before_anything_is_touched() {
+    if !is_ours() {
+        return;
+    }
+    let cases: [(&str, fn(&mut Value)); 7] = [
+        ("linux.intelRdt", |config| config["linux"]["intelRdt"] = json!({"closID": "x"})),
+        ("linux.mountLabel", |config| config["linux"]["mountLabel"] = "x".into()),
+        ("process.apparmorProfile", |config| config["process"]["apparmorProfile"] = "x".into()),
+        ("process.scheduler", |config| {
+            config["process"]["scheduler"] = json!({"policy": "SCHED_FIFO", "priority": 1})
+        }),
+        ("linux.personality", |config| config["linux"]["personality"] = json!({"domain": "LINUX32"})),
+        ("SCMP_ACT_NOTIFY", |config| {
+            config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_NOTIFY"})
+        }),
+        ("idmap", |config| {
+            add_mount(
+                config,
+                json!({"destination": "/x", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"]}),
+            );
+        }),
+    ];
+    for (name, change) in cases {
+        let bundle = Bundle::args(&["true"]).with(change);
+        let error = bundle.create().bad();
+        assert!(error.contains(name) && error.contains("not supported"), "{name}: {error}");
+        assert!(!bundle.state_root().exists(), "{name}");
+    }
+}

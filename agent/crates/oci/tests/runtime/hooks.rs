@@ -1,0 +1,154 @@
+//! When hooks run, where, with what, and what their failure means.
+
+use crate::support::{Bundle, is_ours};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// A hook that appends its name, the status it is told, and its namespaces to a file of the host.
+fn tracing(name: &str, log: &Path) -> Value {
+    let script = format!(
+        "state=$(cat); status=$(echo \"$state\" | tr -d ' \\n' | sed 's/.*\"status\":\"\\([a-z]*\\)\".*/\\1/'); \
+         echo \"{name} $status $(readlink /proc/self/ns/uts) $ONLY\" >> {}",
+        log.display()
+    );
+    json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin", "ONLY=mine"], "timeout": 20}])
+}
+
+#[test]
+fn hooks_run_in_order_in_their_namespaces_with_the_state_on_standard_input() {
+    let bundle = Bundle::script("echo program >> /log/log");
+    let log = bundle.path().join("log");
+    fs::create_dir(&log).expect("mkdir");
+    let file = log.join("log");
+    let bundle = bundle.with(|config| {
+        let source = json!({"destination": "/log", "type": "bind", "source": log, "options": ["bind"]});
+        config["mounts"].as_array_mut().expect("mounts").push(source);
+        config["hooks"] = json!({
+            "prestart": tracing("prestart", &file),
+            "createRuntime": tracing("createRuntime", &file),
+            "createContainer": tracing("createContainer", &file),
+            "startContainer": tracing("startContainer", Path::new("/log/log")),
+            "poststart": tracing("poststart", &file),
+            "poststop": tracing("poststop", &file),
+        });
+    });
+    bundle.create().good();
+    let lines =
+        || fs::read_to_string(&file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    let before = lines();
+    bundle.verb("start").good();
+    bundle.wait();
+    bundle.verb("delete").good();
+
+    let host = fs::read_link("/proc/self/ns/uts").expect("namespace").to_string_lossy().into_owned();
+    let names = |lines: &[String]| {
+        lines.iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&before), ["prestart", "createRuntime", "createContainer"]);
+    let all = lines();
+    let mut order = names(&all);
+    // The program and the poststart hook run side by side.
+    order[4..6].sort();
+    assert_eq!(
+        order,
+        [
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "program",
+            "poststop"
+        ]
+    );
+    for line in all.iter().filter(|line| *line != "program") {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let in_container = ["createContainer", "startContainer"].contains(&fields[0]);
+        assert_eq!(fields[2] != host, in_container, "{line}");
+        assert_eq!(fields[3], "mine", "{line}");
+        let status: &[&str] = match fields[0] {
+            "prestart" | "createRuntime" | "createContainer" => &["creating", "created"],
+            "startContainer" => &["created", "creating"],
+            "poststart" => &["running"],
+            _ => &["stopped"],
+        };
+        // crun tells its last hook nothing that can be relied on when the program is gone already.
+        assert!(!is_ours() || status.contains(&fields[1]), "{line}");
+    }
+}
+
+#[test]
+fn a_hook_that_fails_before_the_program_runs_ends_the_container() {
+    for moment in ["prestart", "createRuntime", "createContainer"] {
+        let bundle = Bundle::args(&["true"]).with(|config| {
+            let script = "echo because >&2; exit 3";
+            config["hooks"] = json!({moment: [{"path": "/bin/sh", "args": ["sh", "-c", script]}]});
+        });
+        let error = bundle.create().bad();
+        assert!(!is_ours() || error.contains(moment) && error.contains("because"), "{moment}: {error}");
+        assert!(bundle.verb("state").code != 0, "{moment}");
+        assert!(bundle.cgroups().is_empty(), "{moment}");
+    }
+}
+
+#[test]
+fn a_start_hook_that_fails_keeps_the_program_from_running() {
+    let bundle = Bundle::script("echo ran").with(|config| {
+        config["hooks"] = json!({"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "exit 3"]}]});
+    });
+    bundle.create().good();
+    let started = bundle.verb("start");
+    if is_ours() {
+        assert!(started.bad().contains("startContainer"));
+        assert_eq!(bundle.status(), "stopped");
+    }
+    bundle.wait();
+    assert_eq!(bundle.output(), "");
+}
+
+#[test]
+fn a_hook_that_takes_too_long_is_killed() {
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        config["hooks"] =
+            json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]});
+    });
+    let begin = std::time::Instant::now();
+    bundle.create().bad();
+    assert!(begin.elapsed() < std::time::Duration::from_secs(10));
+}
+
+#[test]
+fn a_poststop_hook_that_fails_only_warns() {
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        config["hooks"] = json!({"poststop": [{"path": "/bin/false"}]});
+    });
+    bundle.create().good();
+    bundle.verb("start").good();
+    bundle.wait();
+    bundle.verb("delete").good();
+    assert!(bundle.verb("state").code != 0);
+}
+
+#[test]
+fn a_hook_does_not_inherit_the_environment_and_needs_an_absolute_path() {
+    let bundle = Bundle::args(&["true"]);
+    let file = bundle.path().join("env");
+    let bundle = bundle.with(|config| {
+        let script = format!("/usr/bin/env > {}", file.display());
+        config["hooks"] =
+            json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["X=1"]}]});
+    });
+    let mut command = bundle.command();
+    command.env("SECRET", "leaked").args(["create", "--bundle", bundle.bundle(), &bundle.id]);
+    command.stdout(std::process::Stdio::null());
+    assert!(command.status().expect("run").success());
+    let seen = fs::read_to_string(&file).expect("the hook ran");
+    assert!(seen.contains("X=1") && !seen.contains("SECRET"), "{seen}");
+
+    let relative = Bundle::args(&["true"])
+        .with(|config| config["hooks"] = json!({"createRuntime": [{"path": "bin/true"}]}));
+    if is_ours() {
+        assert!(relative.create().bad().contains("absolute"));
+    }
+}

@@ -1,0 +1,218 @@
+//! create, start, state, kill, delete, run, list.
+
+use crate::support::{Bundle, is_ours};
+use std::fs;
+
+#[test]
+fn a_container_is_created_started_killed_and_deleted() {
+    let bundle = Bundle::script("echo started; exec sleep 100");
+    bundle.create().good();
+    let state = bundle.state();
+    assert_eq!((state["status"].as_str(), state["id"].as_str()), (Some("created"), Some(bundle.id.as_str())));
+    assert_eq!(state["bundle"].as_str(), Some(bundle.bundle()));
+    assert!(state["pid"].as_i64() > Some(1), "{state}");
+    assert_eq!(bundle.output(), "", "nothing runs before start");
+
+    bundle.verb("start").good();
+    assert_eq!(bundle.status(), "running");
+    bundle.runtime(&["kill", &bundle.id, "KILL"]).good();
+    bundle.wait();
+    assert_eq!(bundle.status(), "stopped");
+    assert_eq!(bundle.output(), "started\n");
+    bundle.verb("delete").good();
+    assert!(bundle.verb("state").bad().contains("does not exist"));
+}
+
+#[test]
+fn run_returns_the_code_of_the_program_or_128_plus_the_signal() {
+    for (script, code) in [("exit 0", 0), ("exit 37", 37), ("exit 255", 255)] {
+        let bundle = Bundle::script(script);
+        assert_eq!(bundle.run().code, code, "{script}");
+        assert!(bundle.verb("state").code != 0, "run deletes what it made");
+    }
+    // The first process of a pid namespace ignores signals from itself; this one is in the host's.
+    let bundle = Bundle::script("kill -9 $$").with(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+    });
+    assert_eq!(bundle.run().code, 137);
+}
+
+#[test]
+fn a_program_that_ends_at_once_never_hangs_run() {
+    let bundle = Bundle::args(&["true"]);
+    for _ in 0..25 {
+        bundle.run().good();
+    }
+}
+
+#[test]
+fn verbs_in_the_wrong_state_fail_and_change_nothing() {
+    let bundle = Bundle::args(&["sleep", "100"]);
+    bundle.create().good();
+    assert!(bundle.create().code != 0, "the id is taken");
+    assert_eq!(bundle.status(), "created");
+    bundle.verb("start").good();
+    assert!(bundle.verb("start").code != 0, "start of a running container");
+    assert!(bundle.verb("delete").code != 0, "delete of a running container");
+    assert_eq!(bundle.status(), "running");
+    bundle.runtime(&["kill", &bundle.id, "9"]).good();
+    bundle.wait();
+    let error = bundle.runtime(&["kill", &bundle.id, "TERM"]).bad();
+    if is_ours() {
+        assert!(error.contains("container not running"), "{error}");
+    }
+    assert!(bundle.verb("start").code != 0, "start of a stopped container");
+    bundle.verb("delete").good();
+}
+
+#[test]
+fn a_created_container_can_be_deleted_and_an_unknown_one_with_force() {
+    let bundle = Bundle::args(&["sleep", "100"]);
+    bundle.create().good();
+    let pid = bundle.pid();
+    // runc wants --force for a created container; everybody accepts it.
+    let words: &[&str] = if is_ours() { &["delete", &bundle.id] } else { &["delete", "--force", &bundle.id] };
+    bundle.runtime(words).good();
+    assert_eq!(edgelet_sys::process::start_time(pid).ok().flatten(), None, "init is gone");
+    bundle.runtime(&["delete", "--force", &bundle.id]).good();
+    if is_ours() {
+        assert!(bundle.verb("delete").bad().contains("container does not exist"));
+        assert!(bundle.verb("start").bad().contains("container does not exist"));
+        assert!(bundle.runtime(&["kill", &bundle.id, "9"]).bad().contains("container does not exist"));
+    }
+}
+
+#[test]
+fn delete_leaves_nothing() {
+    let bundle = Bundle::script("mkdir /made 2>/dev/null; sleep 100 & exec sleep 100");
+    let mounts =
+        || fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").matches(bundle.bundle()).count();
+    bundle.create().good();
+    assert!(!bundle.cgroups().is_empty(), "it has control groups");
+    bundle.verb("start").good();
+    bundle.runtime(&["delete", "--force", &bundle.id]).good();
+    assert_eq!(bundle.cgroups(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(mounts(), 0);
+    assert_eq!(fs::read_dir(bundle.state_root()).expect("state root").count(), 0);
+}
+
+#[test]
+fn a_failed_create_leaves_nothing_and_can_be_repeated() {
+    let mut bundle = Bundle::args(&["no-such-program"]);
+    let error = bundle.create().bad();
+    assert!(error.contains("executable file not found"), "{error}");
+    let failures: [fn(&mut serde_json::Value); 4] = [
+        |config| config["process"]["args"] = serde_json::json!(["/proc/self/status"]),
+        |config| config["mounts"][5]["type"] = "no-such-filesystem".into(),
+        |config| config["linux"]["namespaces"][4]["path"] = "/proc/self/ns/uts".into(),
+        |config| config["hooks"] = serde_json::json!({"createRuntime": [{"path": "/bin/false"}]}),
+    ];
+    for fail in failures {
+        let good = bundle.config().clone();
+        fail(bundle.config());
+        bundle.create().bad();
+        assert_eq!(bundle.cgroups(), Vec::<std::path::PathBuf>::new());
+        assert!(bundle.verb("state").code != 0);
+        let left = fs::read_dir(bundle.state_root()).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "state is left after {}", bundle.config());
+        *bundle.config() = good;
+    }
+    bundle.config()["process"]["args"] = serde_json::json!(["true"]);
+    bundle.create().good();
+    bundle.verb("start").good();
+}
+
+#[test]
+fn options_stand_on_either_side_of_the_id() {
+    let bundle = Bundle::args(&["sleep", "100"]);
+    let pid_file = bundle.path().join("pid");
+    let pid_file_text = pid_file.to_str().expect("a plain path");
+    if is_ours() {
+        bundle
+            .runtime(&["create", &bundle.id, "--bundle", bundle.bundle(), "--pid-file", pid_file_text])
+            .good();
+        assert_eq!(fs::read_to_string(&pid_file).expect("pid file"), bundle.pid().to_string());
+        bundle.runtime(&["delete", &bundle.id, "--force"]).good();
+    }
+    bundle.runtime(&["create", "--pid-file", pid_file_text, "--bundle", bundle.bundle(), &bundle.id]).good();
+    assert_eq!(fs::read_to_string(&pid_file).expect("pid file"), bundle.pid().to_string());
+}
+
+#[test]
+fn later_edits_of_the_configuration_have_no_effect() {
+    let mut bundle = Bundle::script("echo first");
+    bundle.create().good();
+    bundle.config()["process"]["args"] = serde_json::json!(["echo", "second"]);
+    bundle.verb("start").good();
+    bundle.wait();
+    assert_eq!(bundle.output(), "first\n");
+}
+
+#[test]
+fn list_shows_every_container_as_json() {
+    let bundle = Bundle::args(&["sleep", "100"]);
+    bundle.create().good();
+    let list: serde_json::Value =
+        serde_json::from_str(&bundle.runtime(&["list", "--format", "json"]).good()).expect("JSON");
+    assert_eq!(list[0]["id"].as_str(), Some(bundle.id.as_str()));
+    assert_eq!(list[0]["status"].as_str(), Some("created"));
+    assert_eq!(bundle.runtime(&["list", "--quiet"]).good(), format!("{}\n", bundle.id));
+}
+
+#[test]
+fn a_json_log_carries_the_reason_of_a_failure() {
+    let bundle = Bundle::args(&["no-such-program"]);
+    let log = bundle.path().join("log");
+    let mut command = bundle.command();
+    command.arg("--log").arg(&log).args([
+        "--log-format",
+        "json",
+        "create",
+        "--bundle",
+        bundle.bundle(),
+        &bundle.id,
+    ]);
+    assert!(!command.output().expect("run").status.success());
+    let text = fs::read_to_string(&log).expect("log");
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert!(last["msg"].as_str().is_some_and(|msg| msg.contains("executable file not found")), "{last}");
+}
+
+#[test]
+fn an_interrupted_create_is_cleared_by_the_next_one() {
+    if !is_ours() {
+        return;
+    }
+    // A hook that never ends holds the creator in the middle of its work.
+    let mut bundle = Bundle::args(&["true"]);
+    let reached = bundle.path().join("reached");
+    let script = format!("echo > {}; exec sleep 1000", reached.display());
+    bundle.config()["hooks"] =
+        serde_json::json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]});
+    let mut command = bundle.command();
+    command.args(["create", "--bundle", bundle.bundle(), &bundle.id]);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut creator = command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("spawn");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !reached.exists() {
+        assert!(std::time::Instant::now() < deadline, "the hook does not run");
+        std::thread::yield_now();
+    }
+    assert_eq!(bundle.status(), "creating");
+    let group = nix::unistd::Pid::from_raw(-i32::try_from(creator.id()).expect("pid"));
+    nix::sys::signal::kill(group, nix::sys::signal::Signal::SIGKILL).expect("kill the creator and its hook");
+    creator.wait().expect("wait");
+    // The new process notices that its creator is gone, and ends.
+    while bundle.status() != "stopped" {
+        assert!(std::time::Instant::now() < deadline, "the new process outlives its creator");
+    }
+
+    bundle.config()["hooks"] = serde_json::json!({});
+    bundle.create().good();
+    bundle.verb("start").good();
+}

@@ -1,0 +1,141 @@
+//! Terminals handed out over a console socket.
+
+use crate::support::Bundle;
+use edgelet_sys::{console, process, socket};
+use serde_json::json;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+/// Listens where the runtime will connect.
+fn listen(path: &Path) -> UnixListener {
+    UnixListener::bind(path).expect("bind")
+}
+
+/// The master that the runtime sends.
+fn receive(listener: &UnixListener) -> File {
+    let wait = Duration::from_secs(20);
+    assert!(process::readable_within(listener.as_fd(), wait).expect("wait"), "nobody connects");
+    let (stream, _) = listener.accept().expect("accept");
+    assert!(process::readable_within(stream.as_fd(), wait).expect("wait"), "nothing is sent");
+    let received = socket::receive_fd(stream.as_fd(), 4096).expect("receive").expect("a message");
+    File::from(received.1.unwrap_or_else(|| -> OwnedFd { panic!("no descriptor") }))
+}
+
+/// Reads until the text appears or the terminal is closed.
+fn read_until(master: &mut File, text: &str) -> String {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 1024];
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        let waited = process::readable_within(master.as_fd(), Duration::from_secs(20)).expect("poll");
+        assert!(waited, "no {text:?} in {:?}", String::from_utf8_lossy(&seen));
+        match master.read(&mut buffer) {
+            Ok(count) if count > 0 => seen.extend_from_slice(&buffer[..count]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+#[test]
+fn a_program_with_a_terminal_has_it_as_console_and_controlling_terminal() {
+    let script = "tty; stty size; test -c /dev/console && echo console; echo > /dev/tty && echo control; read line; echo got $line";
+    let bundle = Bundle::script(script).with(|config| {
+        config["process"]["terminal"] = true.into();
+        config["process"]["consoleSize"] = json!({"height": 33, "width": 77});
+        config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    });
+    let path = bundle.path().join("console.sock");
+    let listener = listen(&path);
+    let words = [
+        "create",
+        "--bundle",
+        bundle.bundle(),
+        "--console-socket",
+        path.to_str().expect("plain"),
+        &bundle.id,
+    ];
+    bundle.runtime(&words).good();
+    let mut master = receive(&listener);
+    bundle.verb("start").good();
+    let seen = read_until(&mut master, "control");
+    assert!(seen.contains("/dev/pts/0") || seen.contains("/dev/console"), "{seen}");
+    assert!(seen.contains("33 77") && seen.contains("console\r\n") && seen.contains("control"), "{seen}");
+    console::set_size(master.as_fd(), console::Size { height: 10, width: 20 }).expect("resize");
+    master.write_all(b"hello\n").expect("type");
+    assert!(read_until(&mut master, "got hello").contains("got hello"));
+    bundle.wait();
+}
+
+#[test]
+fn a_terminal_and_its_socket_go_together() {
+    let bundle = Bundle::args(&["true"]).with(|config| config["process"]["terminal"] = true.into());
+    bundle.create().bad();
+    assert!(bundle.cgroups().is_empty());
+}
+
+#[test]
+fn exec_gets_a_terminal_of_its_own() {
+    let bundle = Bundle::args(&["sleep", "100"]);
+    bundle.create().good();
+    bundle.verb("start").good();
+    let path = bundle.path().join("exec.sock");
+    let listener = listen(&path);
+    let process = bundle.path().join("process.json");
+    let mut wanted = json!({
+        "terminal": true, "user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/bin"],
+        "args": ["sh", "-c", "tty; stty size; read x; exit 5"], "consoleSize": {"height": 5, "width": 6}
+    });
+    std::fs::write(&process, wanted.to_string()).expect("write");
+    let pid_file = bundle.path().join("exec.pid");
+    let words = [
+        "exec",
+        "--detach",
+        "--pid-file",
+        pid_file.to_str().expect("plain"),
+        "--console-socket",
+        path.to_str().expect("plain"),
+        "--process",
+        process.to_str().expect("plain"),
+        &bundle.id,
+    ];
+    bundle.runtime(&words).good();
+    let mut master = receive(&listener);
+    let seen = read_until(&mut master, "5 6");
+    assert!(seen.contains("/dev/pts/0") && seen.contains("5 6"), "{seen}");
+    let pid: i32 = std::fs::read_to_string(&pid_file).expect("pid file").parse().expect("a bare number");
+    let held = process::pidfd_open(pid).expect("the process lives");
+    master.write_all(b"\n").expect("type");
+    assert!(process::readable_within(held.as_fd(), Duration::from_secs(20)).expect("wait"));
+
+    wanted["terminal"] = false.into();
+    std::fs::write(&process, wanted.to_string()).expect("write");
+    bundle.runtime(&words).bad();
+}
+
+#[test]
+fn console_socket_paths_may_be_longer_than_an_address() {
+    if !crate::support::is_ours() {
+        return;
+    }
+    let bundle = Bundle::script("true").with(|config| config["process"]["terminal"] = true.into());
+    let deep = bundle.path().join("d".repeat(120));
+    std::fs::create_dir(&deep).expect("mkdir");
+    let short = bundle.path().join("short");
+    std::os::unix::fs::symlink(&deep, &short).expect("link");
+    let listener = listen(&short.join("s"));
+    let path = deep.join("s");
+    let words = [
+        "create",
+        "--bundle",
+        bundle.bundle(),
+        "--console-socket",
+        path.to_str().expect("plain"),
+        &bundle.id,
+    ];
+    bundle.runtime(&words).good();
+    receive(&listener);
+}
