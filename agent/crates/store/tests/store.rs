@@ -31,6 +31,7 @@ fn trace(n: u8) -> Trace {
         container: ContainerId::from_random([n; 16]),
         workload: WorkloadId::from_random([n; 16]),
         generation: 1,
+        order: 1,
         image: Digest::of(b"image"),
         boot: "boot".to_owned(),
         cause: StartCause::Requested,

@@ -24,6 +24,9 @@ pub struct Trace {
     pub workload: WorkloadId,
     /// The generation that it was started from.
     pub generation: u64,
+    /// Its place among the runs of its workload: higher than that of every run with an open entry. A later
+    /// run is begun only when the earlier ones are known to be over.
+    pub order: u64,
     /// The image that it was started from.
     pub image: Digest,
     /// The boot that it was started in. A run of another boot cannot be alive.
