@@ -16,7 +16,7 @@ use edgelet_sys::root::RootDir;
 use edgelet_types::limits;
 use entry::Existing;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -134,14 +134,10 @@ impl Unpacker<'_> {
                 self.make_parents(&path).and_then(|()| self.set_opaque(parent)).map_err(write(member))
             }
             Meaning::Whiteout(hidden) => {
-                self.make_parents(&path).map_err(write(member))?;
-                let place = self.root.place(path.with_file_name(hidden)).map_err(write(member))?;
+                let place = self.place(&path.with_file_name(hidden)).map_err(write(member))?;
                 whiteout(&place).map_err(write(member))
             }
-            Meaning::Entry => {
-                self.make_parents(&path).map_err(write(member))?;
-                self.entry(&path, member, archive)
-            }
+            Meaning::Entry => self.entry(&path, member, archive),
         }
     }
 
@@ -161,7 +157,7 @@ impl Unpacker<'_> {
         member: &Member,
         archive: &mut TarReader<impl Read>,
     ) -> Result<(), UnpackError> {
-        let place = self.root.place(path).map_err(write(member))?;
+        let place = self.place(path).map_err(write(member))?;
         let existing = Existing::at(&place).map_err(write(member))?;
         if member.kind == Kind::HardLink {
             return self.hard_link(&place, existing, member);
@@ -214,12 +210,20 @@ impl Unpacker<'_> {
         }
     }
 
+    /// The place of an entry, with its directory made if need be.
+    fn place(&mut self, path: &Path) -> io::Result<Place> {
+        match self.root.place(path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                self.make_parents(path)?;
+                self.root.place(path)
+            }
+            found => found,
+        }
+    }
+
     /// Makes what is missing above `path`, for archives that do not list their directories.
     fn make_parents(&mut self, path: &Path) -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new(""));
-        if self.root.open_dir(parent).is_ok() {
-            return Ok(());
-        }
         let mut made = PathBuf::new();
         for component in parent.components() {
             made.push(component);
@@ -266,7 +270,7 @@ impl Unpacker<'_> {
                 }
             };
             match set() {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(UnpackError::Write { path: path.clone(), source: error });
                 }
                 _ => {}

@@ -173,3 +173,50 @@ pub fn open_anchor(path: &Path) -> io::Result<OwnedFd> {
     // SAFETY: `open` just returned this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::RootDir;
+    use std::os::unix::fs::MetadataExt;
+
+    fn places(names: [&str; 3]) -> (tempfile::TempDir, [Place; 3]) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let root = RootDir::open(dir.path()).expect("open");
+        let places = names.map(|name| root.place(name).expect(name));
+        (dir, places)
+    }
+
+    #[test]
+    fn a_link_at_the_place_is_never_followed() {
+        let (dir, [file, link, other]) = places(["file", "link", "other"]);
+        file.create(0o600).expect("create");
+        link.symlink("file").expect("link");
+        link.set_owner(12, 34).expect("owner of the link");
+        link.set_mtime(5, 6).expect("time of the link");
+        assert_eq!(link.set_mode(0o777).map_err(|e| e.raw_os_error()), Err(Some(libc::EOPNOTSUPP)));
+        assert_eq!(
+            link.open(OFlag::O_RDONLY, 0).map(drop).map_err(|e| e.raw_os_error()),
+            Err(Some(libc::ELOOP))
+        );
+        assert_eq!(link.create(0o600).map(drop).map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
+        other.link_from(&link).expect("a second name of the link");
+        assert_eq!(other.read_link().expect("a link"), "file");
+        let meta = std::fs::metadata(dir.path().join("file")).expect("stat");
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (0, 0, 0o600));
+        assert_ne!(meta.mtime(), 5);
+    }
+
+    #[test]
+    fn devices_and_pipes_have_the_mode_that_was_asked_for_and_are_not_opened() {
+        let (dir, [fifo, null, moved]) = places(["fifo", "null", "moved"]);
+        fifo.mknod(Node::Fifo, 0o666).expect("a pipe");
+        fifo.set_xattr(c"trusted.edgelet", b"x").expect("nobody at the other end, and no wait for one");
+        null.mknod(Node::Char(1, 3), 0o4777).expect("a device");
+        null.rename_to(&moved).expect("rename");
+        let meta = |name: &str| std::fs::metadata(dir.path().join(name)).expect(name);
+        assert_eq!(meta("fifo").mode(), libc::S_IFIFO | 0o666);
+        assert_eq!((meta("moved").mode(), meta("moved").rdev()), (libc::S_IFCHR | 0o4777, 0x103));
+        assert!(null.stat().expect("stat").is_none());
+    }
+}

@@ -1,6 +1,7 @@
 //! Sudden death in the middle of a pull. A child process pulls and is killed at a random instant; what it
 //! leaves must be all or nothing, and the next process must be able to go on from it.
 
+use crate::support::disk::Disk;
 use crate::support::layout::{Codec, Image, OciLayout, Tar};
 use crate::support::node::quick;
 use crate::support::registry::Registry;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where the child finds its node and its registry; without it the child's test is none.
 const CHILD: &str = "EDGELET_TEST_PULL";
@@ -125,15 +126,15 @@ fn a_pull_killed_at_any_instant_leaves_all_or_nothing_and_completes_later() {
     registry.push(&OciLayout::new().add(&image(), "it"), "it", "app:1");
     let host = registry.host();
 
-    let whole = tempfile::tempdir().expect("temporary directory");
+    let whole = Disk::ext4(128);
     let started = Instant::now();
-    assert!(child(whole.path(), &host).status().expect("child").success());
+    assert!(child(&whole.path, &host).status().expect("child").success());
     let length = started.elapsed();
-    let (store, layout) = open(whole.path());
+    let (store, layout) = open(&whole.path);
     let (images, layers) = (store.list().expect("list"), trees(&layout));
     assert_eq!((images.len(), layers.len()), (1, 5));
 
-    let node = tempfile::tempdir().expect("temporary directory");
+    let node = Disk::ext4(128);
     let mut killed = BTreeMap::<String, u32>::new();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 0..KILLS {
@@ -142,13 +143,13 @@ fn a_pull_killed_at_any_instant_leaves_all_or_nothing_and_completes_later() {
         random ^= random << 17;
         let after =
             length.mul_f64(f64::from(u32::try_from(random >> 32).expect("32 bits")) / f64::from(u32::MAX));
-        let mut process = child(node.path(), &host).spawn().expect("child");
+        let mut process = child(&node.path, &host).spawn().expect("child");
         std::thread::sleep(after);
         process.kill().expect("a child of ours");
         let status = process.wait().expect("a child of ours");
 
         // What stands, stands whole; what is visible has everything that it names.
-        let (store, layout) = open(node.path());
+        let (store, layout) = open(&node.path);
         let visible = store.list().expect("the catalog opens");
         let found = trees(&layout);
         for (name, tree) in &found {
@@ -180,5 +181,4 @@ fn a_pull_killed_at_any_instant_leaves_all_or_nothing_and_completes_later() {
     }
     println!("{KILLS} kills within {length:?}: {killed:?}");
     assert!(killed.len() > 2, "the kills hit too few different moments: {killed:?}");
-    assert!(length > Duration::from_millis(1));
 }

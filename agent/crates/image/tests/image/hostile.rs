@@ -236,6 +236,19 @@ fn nobody_there_is_unreachable_and_says_where() {
 }
 
 #[test]
+fn a_registry_that_never_answers_is_given_up_after_the_time_for_an_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let host = format!("127.0.0.1:{}", listener.local_addr().expect("address").port());
+    let mut options = quick();
+    (options.attempts, options.timeouts.answer) = (1, Duration::from_millis(300));
+    let node = Node::with(options).knows(&host, plain());
+    let started = Instant::now();
+    let fault = Fault::from(node.pull(&format!("{host}/app")).expect_err("silence"));
+    assert_fault(&fault, Reason::RegistryUnreachable, "timeout");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
 fn a_registry_that_speaks_no_http_is_told_apart_from_one_that_is_away() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let host = format!("127.0.0.1:{}", listener.local_addr().expect("address").port());

@@ -223,6 +223,9 @@ fn later_members_replace_earlier_ones_of_any_kind() {
             .dir("kept", 0o755)
             .file("kept/inside", "y")
             .dir("kept", 0o700)
+            .dir("was-dir", 0o755)
+            .file("was-dir/inside", "x")
+            .node(tar::EntryType::Char, "was-dir", 1, 3)
             .symlink("was-link", "kept")
             .dir("was-link", 0o755)
             .file("was-link/new", "z"),
@@ -233,6 +236,8 @@ fn later_members_replace_earlier_ones_of_any_kind() {
     assert_eq!(std::fs::metadata(layer.join("kept")).expect("dir").mode() & 0o7777, 0o700);
     assert_eq!(text(layer.join("kept/inside")) + &text(layer.join("was-link/new")), "yz");
     assert!(!layer.join("kept/new").exists());
+    let device = std::fs::symlink_metadata(layer.join("was-dir")).expect("a device");
+    assert!(device.file_type().is_char_device());
 }
 
 #[test]
@@ -379,16 +384,14 @@ fn ten_thousand_entries_take_linear_time_and_little_memory() {
         }
         tar.done()
     };
-    let time = |tar: Vec<u8>| {
+    let time = |count: usize| {
+        let tar = many(count);
         let started = std::time::Instant::now();
-        let (node, image) = unpacked(tar);
-        assert_eq!(
-            image.layers[0].unpacked_bytes as usize,
-            tree::listing(&node.layer(&image, 0)).len() - 101
-        );
+        let (_node, image) = unpacked(tar);
+        assert_eq!(image.layers[0].unpacked_bytes, count as u64);
         started.elapsed()
     };
-    let (some, all) = (time(many(2_000)), time(many(20_000)));
+    let (some, all) = (time(2_000), time(20_000));
     println!("unpack 2000 files: {some:?}, 20000 files: {all:?}");
     assert!(all < some * 40, "2000 entries take {some:?}, 20000 take {all:?}");
 }

@@ -1,48 +1,16 @@
 //! A data file system that is too small, at every size from nothing to enough. Each time the pull says so,
 //! nothing is visible or left, and with enough room the same pull succeeds.
 
+use crate::support::disk::Disk;
 use crate::support::layout::{Codec, Image, OciLayout, Tar};
 use crate::support::node::{MemoryCatalog, quick};
 use crate::support::registry::Registry;
 use edgelet_image::{CancelToken, ImageStore, Prune, Silent, StoreOptions};
-use edgelet_sys::fsinfo::FsInfo;
 use edgelet_types::image::ImageRecord;
 use edgelet_types::{Fault, ImageRef, Layout, Platform, Reason, UnixMillis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// A small file system in memory, unmounted at the end.
-struct Disk {
-    path: PathBuf,
-    _directory: tempfile::TempDir,
-}
-
-impl Disk {
-    fn of(options: &str) -> Self {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let path = directory.path().join("disk");
-        std::fs::create_dir(&path).expect("mkdir");
-        let flags = nix::mount::MsFlags::empty();
-        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), flags, Some(options)).expect("mount");
-        Self { path, _directory: directory }
-    }
-
-    fn resize(&self, options: &str) {
-        let flags = nix::mount::MsFlags::MS_REMOUNT;
-        nix::mount::mount(None::<&str>, &self.path, None::<&str>, flags, Some(options)).expect("remount");
-    }
-
-    fn available(&self) -> u64 {
-        FsInfo::of(std::fs::File::open(&self.path).expect("open")).expect("statfs").available_bytes
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        nix::mount::umount2(&self.path, nix::mount::MntFlags::MNT_DETACH).expect("unmount");
-    }
-}
 
 fn store(disk: &Disk, options: StoreOptions) -> (ImageStore, Layout) {
     let layout = Layout::new(&disk.path);
@@ -77,7 +45,7 @@ fn image() -> Image {
 
 /// Tries with a disk that grows from almost nothing, and says how often it was too small.
 fn grow(attempt: impl Fn(&ImageStore) -> Result<ImageRecord, Fault>, limit: impl Fn(u64) -> String) -> u32 {
-    let disk = Disk::of(&limit(0));
+    let disk = Disk::tmpfs(&limit(0));
     let (store, layout) = store(&disk, quick());
     let empty = disk.available();
     for step in 1..400 {
@@ -144,7 +112,7 @@ fn the_reserve_is_refused_before_the_first_byte_and_kept_while_writing() {
     registry.push(&OciLayout::new().add(&image(), "it"), "it", "noise:1");
     registry.push(&OciLayout::new().add(&small, "it"), "it", "zeros:1");
     let registries = BTreeMap::from([(registry.host(), registry.config())]);
-    let disk = Disk::of("size=32m");
+    let disk = Disk::tmpfs("size=32m");
     let (store, layout) = store(&disk, StoreOptions { reserve_bytes: (31 << 20) + (1 << 19), ..quick() });
     let pull = |store: &ImageStore, name: &str| {
         let reference = ImageRef::parse(&format!("{}/{name}", registry.host())).expect("reference");

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod disk;
 pub(crate) mod layout;
 pub(crate) mod node;
 pub(crate) mod registry;
