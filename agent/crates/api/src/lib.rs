@@ -5,7 +5,8 @@
 //! through the [`node::Node`] trait, and converts between that trait's words and the wire's.
 //!
 //! Invariants:
-//! - Every answer of the server is either the documented shape or the error envelope.
+//! - Every answer of the server is either the documented shape or the error envelope. Only bytes that are
+//!   no HTTP at all get a bare 400.
 //! - Every body, queue, session table and wait is bounded; a slow reader slows its own source down.
 //! - Only root and the daemon's own user are answered, by the kernel's word (peer credentials).
 

@@ -55,7 +55,8 @@ impl Context {
 ///
 /// On shutdown no new connection is accepted, running pulls and loads are asked to give up, programs of
 /// exec sessions are killed, and requests under way have two seconds to finish. Must be called on a tokio
-/// runtime with I/O and time enabled; the socket file is the caller's to remove.
+/// runtime with I/O and time enabled. The runtime must be shut down with a time limit, because a call to the
+/// node that is under way cannot be cut; the socket file is the caller's to remove.
 pub async fn serve(listener: UnixListener, node: Arc<dyn Node>, shutdown: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
     let context = Arc::new(Context {

@@ -1,7 +1,7 @@
 //! What can be typed. Parsing only; what it means is in `command`.
 
 use crate::exit::Failure;
-use crate::output::Format;
+use crate::output::{Format, Look, is_rich};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use edgelet_api::error::Code;
@@ -11,7 +11,12 @@ use std::time::Duration;
 
 /// Node software for embedded Linux: runs containers, alone or under a fleet controller.
 #[derive(Debug, Parser)]
-#[command(name = "edgelet", disable_version_flag = true, disable_help_subcommand = true)]
+#[command(
+    name = "edgelet",
+    bin_name = "edgelet",
+    disable_version_flag = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Line {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -20,6 +25,7 @@ pub(crate) struct Line {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// How results are written
     #[arg(short, long, value_enum, default_value = "human", global = true)]
@@ -219,7 +225,7 @@ pub(crate) enum Shell {
 pub(crate) enum Parsed {
     Command(Line),
     Help(String),
-    Wrong(Failure, Format),
+    Wrong(Failure, Look),
 }
 
 /// Parses a command line; the first word is the program's name.
@@ -233,18 +239,29 @@ pub(crate) fn parse(args: &[OsString]) -> Parsed {
             ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 Parsed::Help(error.to_string())
             }
-            _ => Parsed::Wrong(wrong(&error), format_of(args)),
+            _ => Parsed::Wrong(wrong(&error), look_of(args)),
         },
     }
 }
 
+/// What is wrong, in one line; how it should be is in the help.
 fn wrong(error: &clap::Error) -> Failure {
     let text = error.to_string();
-    let text = text.trim_end();
-    Failure::local(Code::InvalidArgument, text.strip_prefix("error: ").unwrap_or(text))
+    let text = text.split("\n\nUsage:").next().unwrap_or(&text);
+    let text = text.split("\n\nFor more information").next().unwrap_or(text);
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut failure = Failure::local(Code::InvalidArgument, lines.join("; "));
+    failure.hint = Some("see `edgelet --help`, or --help after a command".to_owned());
+    failure
 }
 
-/// The wanted format of a line that could not be parsed.
+/// The wanted look of a line that could not be parsed.
+fn look_of(args: &[OsString]) -> Look {
+    let no_color = args.iter().any(|word| word == "--no-color");
+    Look { format: format_of(args), is_rich: is_rich(no_color) }
+}
+
 fn format_of(args: &[OsString]) -> Format {
     let words: Vec<&str> = args.iter().filter_map(|word| word.to_str()).collect();
     let wants = |name: &str| {
@@ -326,7 +343,7 @@ mod tests {
         ];
         for (words, want) in cases {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            assert!(matches!(parse(&words), Parsed::Wrong(_, format) if format == want), "{words:?}");
+            assert!(matches!(parse(&words), Parsed::Wrong(_, look) if look.format == want), "{words:?}");
         }
     }
 }

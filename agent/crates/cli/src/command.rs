@@ -11,7 +11,7 @@ mod version;
 
 use crate::args::{Command, Global, Image, Line, Ms, System};
 use crate::exit::{Failure, SUCCESS};
-use crate::output::{self, Format, is_rich};
+use crate::output::{self, Format, Look, is_rich};
 use crate::progress::{Progress, Style};
 use clap::CommandFactory;
 use edgelet_api::client::Client;
@@ -39,7 +39,10 @@ const REQUEST: Duration = Duration::from_secs(60);
 /// What all commands share.
 struct Context {
     layout: Layout,
+    look: Look,
+    /// How results are written.
     format: Format,
+    /// How progress is shown.
     style: Style,
     socket: PathBuf,
     timeout: Option<Duration>,
@@ -54,7 +57,7 @@ pub(crate) fn run(line: Line, hooks: &Hooks) -> ExitCode {
     start_logging(&line.global);
     match dispatch(line, &context, hooks) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => output::report(&failure, context.format),
+        Err(failure) => output::report(&failure, context.look),
     }
 }
 
@@ -95,7 +98,8 @@ impl Context {
     fn new(global: &Global) -> Self {
         let prefix = std::env::var_os(Layout::PREFIX_VARIABLE).filter(|prefix| !prefix.is_empty());
         let layout = Layout::new(prefix.unwrap_or_else(|| "/".into()));
-        let style = match (global.quiet, is_rich(global.no_color)) {
+        let look = Look { format: global.output, is_rich: is_rich(global.no_color) };
+        let style = match (global.quiet, look.is_rich) {
             (true, _) => Style::Silent,
             (false, true) => Style::Bar,
             (false, false) => Style::Lines,
@@ -103,6 +107,7 @@ impl Context {
         Self {
             socket: global.socket.clone().unwrap_or_else(|| layout.socket()),
             layout,
+            look,
             format: global.output,
             style,
             timeout: global.timeout,

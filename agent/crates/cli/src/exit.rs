@@ -50,17 +50,16 @@ impl Failure {
         let said = body.details.and_then(|details| {
             serde_json::from_value::<Remedy>(serde_json::Value::String(details.remedy)).ok()
         });
-        let hint = (code == Some(Code::ExecStartTimeout)).then(|| {
-            "the interactive shell did not start within 15 seconds; try again, then look at the logs of \
-             the microservice and of the daemon"
-                .to_owned()
-        });
-        Self {
-            code: body.code,
-            message: body.message,
-            remedy: said.unwrap_or_else(|| usual_remedy(code)),
-            hint,
-        }
+        let remedy = said.unwrap_or_else(|| usual_remedy(code));
+        let hint = match (code, remedy) {
+            (Some(Code::ExecStartTimeout), _) => {
+                Some("try again, then look at the logs of the microservice and of the daemon")
+            }
+            // Nobody repeats a request but who made it.
+            (_, Remedy::RetryLater) => Some("try again later"),
+            _ => None,
+        };
+        Self { code: body.code, message: body.message, remedy, hint: hint.map(str::to_owned) }
     }
 
     /// Puts what was being done in front.

@@ -31,6 +31,6 @@ pub fn run(args: impl Iterator<Item = OsString>, hooks: Hooks) -> ExitCode {
     match args::parse(&args) {
         args::Parsed::Command(line) => command::run(line, &hooks),
         args::Parsed::Help(text) => output::show_help(&text),
-        args::Parsed::Wrong(failure, format) => output::report(&failure, format),
+        args::Parsed::Wrong(failure, look) => output::report(&failure, look),
     }
 }

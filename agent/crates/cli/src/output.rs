@@ -15,6 +15,14 @@ pub(crate) enum Format {
     Yaml,
 }
 
+/// How a failure is shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) format: Format,
+    /// With colours.
+    pub(crate) is_rich: bool,
+}
+
 /// Writes a result: `human` for people, the value itself otherwise.
 pub(crate) fn result(
     format: Format,
@@ -47,19 +55,19 @@ pub(crate) fn finished(written: io::Result<()>) -> Result<(), Failure> {
 pub(crate) fn show_help(text: &str) -> ExitCode {
     match finished(io::stdout().write_all(text.as_bytes())) {
         Ok(()) => ExitCode::from(SUCCESS),
-        Err(failure) => report(&failure, Format::Human),
+        Err(failure) => report(&failure, Look { format: Format::Human, is_rich: false }),
     }
 }
 
 /// Tells why a command failed, and makes it the exit code.
-pub(crate) fn report(failure: &Failure, format: Format) -> ExitCode {
+pub(crate) fn report(failure: &Failure, look: Look) -> ExitCode {
     let structured = json!({"error": {
         "code": failure.code,
         "message": failure.message,
         "remedy": failure.remedy,
     }});
-    let text = match format {
-        Format::Human => human(failure),
+    let text = match look.format {
+        Format::Human => human(failure, look.is_rich),
         Format::Json => format!("{structured}\n"),
         Format::Yaml => match yaml(&structured) {
             Ok(text) => text,
@@ -71,8 +79,8 @@ pub(crate) fn report(failure: &Failure, format: Format) -> ExitCode {
     ExitCode::from(failure.exit())
 }
 
-fn human(failure: &Failure) -> String {
-    let (red, plain) = match is_rich(false) {
+fn human(failure: &Failure, is_rich: bool) -> String {
+    let (red, plain) = match is_rich {
         true => ("\x1b[31m", "\x1b[0m"),
         false => ("", ""),
     };

@@ -53,6 +53,14 @@ impl Progress {
         });
     }
 
+    /// Something that is no failure and should be read; it stays on the screen.
+    pub(crate) fn warn(&mut self, text: &str) {
+        self.clear();
+        if self.style != Style::Silent {
+            write(&format!("warning: {}\n", printable(text)));
+        }
+    }
+
     /// The last word; it stays on the screen.
     pub(crate) fn done(mut self, text: &str) {
         self.clear();

@@ -232,3 +232,24 @@ fn bombs_are_refused_within_the_budget() {
     assert!(parse(&"[".repeat(100_000)).is_err());
     assert!(matches!(parse(&" ".repeat((1 << 20) + 1)), Err(ManifestError::TooLarge { .. })));
 }
+
+#[test]
+fn no_damaged_byte_makes_the_parser_panic() {
+    let good = format!(
+        "apiVersion: {API_VERSION}\nkind: {KIND}\nmetadata: {{name: web}}\nspec:\n  image: busybox\n  container:\n    cpus: 0.5\n    ulimits: {{nofile: {{soft: 1, hard: -1}}}}\n    tmpfs: [{{containerPath: /x, size: 1}}]\n    env: [{{key: A, value: &a \"b\"}}]\n"
+    );
+    assert!(parse(&good).is_ok());
+    let mut refused = 0;
+    for at in 0..good.len() {
+        for damage in [b' ', b'\n', b'{', b'}', b'[', b'*', b'&', b'!', b'"', b':', b'-', b'9', 0] {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] = damage;
+            let text = String::from_utf8(bytes).expect("ASCII");
+            if let Err(error) = parse(&text) {
+                assert!(!error.to_string().is_empty());
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > good.len(), "{refused}");
+}

@@ -9,7 +9,8 @@ pub struct ExecRequest {
     /// The program and its arguments. The program is looked up in the container's `PATH` when it has no
     /// slash. Never empty.
     pub command: Vec<String>,
-    /// With a terminal of this size, or with pipes.
+    /// With a terminal of this size, or with pipes. With a terminal, `TERM` is `xterm-256color` unless the
+    /// workload sets it.
     pub terminal: Option<TerminalSize>,
     /// Whether there is a standard input; otherwise it is `/dev/null`. A terminal always has one.
     pub stdin: bool,

@@ -95,7 +95,7 @@ async fn start(
         Ok(Err(_)) => Err(Refusal::new(Code::Internal, "the task that starts programs died")),
         Err(_) => Err(Refusal::new(
             Code::ExecStartTimeout,
-            format!("the program did not start within {} seconds", START.as_secs()),
+            format!("the interactive shell did not start within {} seconds", START.as_secs()),
         )),
     }
 }
@@ -111,8 +111,8 @@ fn session(workload: &WorkloadId, id: String, expires_at: UnixMillis) -> ExecSes
 async fn expire(id: String, context: Arc<Context>) {
     tokio::select! {
         () = tokio::time::sleep(UNATTACHED) => context.sessions.expire(&id),
-        // Closing ends all sessions anyway.
-        () = context.closed() => {}
+        // Closing ends all sessions, but this one may have been opened just after.
+        () = context.closed() => context.sessions.expire(&id),
     }
 }
 

@@ -7,10 +7,10 @@ use crate::error::{Code, Refusal};
 use edgelet_types::WorkloadId;
 use edgelet_types::limits::{API_BODY_BYTES, DEPLOY_MANIFEST_BYTES};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::Request;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::service::Service;
+use hyper::{Method, Request};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -42,10 +42,12 @@ pub(super) async fn handle(
 ) -> Result<Response, Infallible> {
     let id = request_id(&request);
     let line = format!("{} {}", request.method(), request.uri().path());
+    // What changes something is worth a line in the log; questions are many.
+    let level = if request.method() == Method::GET { log::Level::Debug } else { log::Level::Info };
     // A WebSocket keeps its connection's place for as long as it lives.
     request.extensions_mut().insert(place);
     let mut response = CURRENT.scope(id.clone(), answer(request, routes)).await;
-    log::debug!("api {line} status={} request={id}", response.status().as_u16());
+    log::log!(level, "api {line} status={} request={id}", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

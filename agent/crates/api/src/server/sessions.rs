@@ -94,11 +94,11 @@ impl Sessions {
         }
     }
 
-    /// Ends a session that nobody attached to.
+    /// Ends and forgets a session, if nobody attached to it.
     pub(super) fn expire(&self, id: &str) {
         let mut sessions = self.lock();
         if sessions.get(id).is_some_and(|session| matches!(session.state, State::Waiting { .. })) {
-            log::info!("exec session expired, nobody attached id={id}");
+            log::info!("exec session ended, nobody attached id={id}");
             end(sessions.remove(id));
         }
     }

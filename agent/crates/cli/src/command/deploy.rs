@@ -3,10 +3,12 @@
 use super::Context;
 use crate::args::Deploy;
 use crate::exit::Failure;
+use crate::progress::Progress;
 use crate::{output, wait};
 use edgelet_api::client::Client;
 use edgelet_api::error::Code;
 use edgelet_api::wire::{ApplyStatus, OperationState};
+use edgelet_types::Remedy;
 use edgelet_types::limits::DEPLOY_MANIFEST_BYTES;
 use serde::Serialize;
 use std::fs::File;
@@ -43,7 +45,7 @@ pub(super) fn run(context: &Context, deploy: &Deploy) -> Result<(), Failure> {
 
 fn check(context: &Context, client: &Client, manifest: &str) -> Result<(), Failure> {
     let valid = client.validate(manifest)?;
-    warn(&valid.warnings);
+    warn(&mut context.progress(), &valid.warnings);
     output::result(context.format, &valid, |out| writeln!(out, "{} {}: valid", valid.kind, valid.name))
 }
 
@@ -54,9 +56,9 @@ fn apply(
     source_name: Option<&str>,
 ) -> Result<(), Failure> {
     let applied = client.apply(manifest, source_name)?;
-    warn(&applied.warnings);
     let doing = format!("deploy {}", applied.name);
     let mut progress = context.progress();
+    warn(&mut progress, &applied.warnings);
     let mut stages: Vec<String> = Vec::new();
     let ended = wait::until(context.budget(USUAL), &doing, || {
         let status = client.apply_status(&applied.operation_id)?;
@@ -89,7 +91,14 @@ fn apply(
 fn failed(status: ApplyStatus, doing: &str) -> Failure {
     let doing = format!("{doing}: {}", status.stage);
     match status.error {
-        Some(body) => Failure::api(body).context(&doing),
+        Some(body) => {
+            let mut failure = Failure::api(body).context(&doing);
+            // Unlike a request, a deployment stays wanted.
+            if failure.remedy == Remedy::RetryLater {
+                failure.hint = Some("the node goes on trying; see `edgelet ms inspect`".to_owned());
+            }
+            failure
+        }
         None => Failure::local(Code::Internal, format!("{doing}: failed, and the daemon does not say why")),
     }
 }
@@ -108,8 +117,6 @@ fn read(path: &Path) -> Result<String, Failure> {
     }
 }
 
-fn warn(warnings: &[String]) {
-    for warning in warnings {
-        log::warn!("{}", crate::table::printable(warning));
-    }
+fn warn(progress: &mut Progress, warnings: &[String]) {
+    warnings.iter().for_each(|warning| progress.warn(warning));
 }

@@ -137,7 +137,10 @@ fn until_running(context: &Context, verb: &str, wanted: &Microservice) -> Result
             return Ok(true);
         }
         match now.state.as_str() {
-            "FAILED" | "STUCK_IN_RESTART" => Err(Failure::local(Code::Internal, &detail.error_message)),
+            state @ ("FAILED" | "STUCK_IN_RESTART") => {
+                let message = format!("{}: {}", state.to_lowercase(), detail.error_message);
+                Err(Failure::local(Code::Internal, message))
+            }
             _ => Ok(false),
         }
     })
