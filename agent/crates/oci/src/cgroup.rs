@@ -15,6 +15,7 @@ use oci_spec::runtime::LinuxResources;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -110,6 +111,25 @@ impl Cgroup {
         Ok(self.directories()?.iter().any(counted))
     }
 
+    /// Sends a signal to everything inside; the answer is how many processes got it.
+    ///
+    /// A process is opened by its id and then looked for again: whoever is still listed is the one that
+    /// was opened, and not a stranger to whom the id was given meanwhile.
+    pub(crate) fn signal(&self, signal: i32) -> io::Result<usize> {
+        let open = |pid| Some((pid, process::pidfd_open(pid).ok()?));
+        let opened: Vec<(i32, OwnedFd)> = self.processes()?.into_iter().filter_map(open).collect();
+        let still_inside = self.processes()?;
+        let mut signalled = 0;
+        for (_, process) in opened.iter().filter(|(pid, _)| still_inside.contains(pid)) {
+            match process::pidfd_signal(process.as_fd(), signal) {
+                Ok(()) => signalled += 1,
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(signalled)
+    }
+
     /// Kills what is left inside and removes the groups; what is not there is fine.
     pub(crate) fn remove(&self) -> Result<(), SpawnError> {
         for attempt in 0..REMOVE_ATTEMPTS {
@@ -129,13 +149,7 @@ impl Cgroup {
             // A frozen process does not die in version 1.
             let _ = self.freeze(false);
         }
-        for pid in self.processes()? {
-            // It may have ended meanwhile; the group is looked at again.
-            let _ = process::pidfd_open(pid).and_then(|fd| {
-                use std::os::fd::AsFd;
-                process::pidfd_signal(fd.as_fd(), libc::SIGKILL)
-            });
-        }
+        self.signal(libc::SIGKILL)?;
         let mut left = Vec::new();
         for directory in self.directories()? {
             remove_tree(&directory, &mut left)?;

@@ -47,7 +47,7 @@ impl View {
                 root.place(alias)?.symlink(name)?;
             }
         }
-        directory.set_attributes(attributes, false)
+        directory.change(attributes, false)
     }
 
     fn tree(&self, hierarchy: &Hierarchy) -> io::Result<Tree> {

@@ -1,6 +1,7 @@
 //! Looking at containers, signalling, pausing and deleting them.
 
 use crate::Id;
+use crate::cgroup::Cgroup;
 use crate::error::{ControlError, During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::record::{self, Entry, Record};
@@ -38,31 +39,29 @@ pub(crate) fn kill(runtime: &Runtime, id: &Id, signal: i32, all: bool) -> Result
     if all {
         return kill_all(&entry, &record, id, signal);
     }
-    match record.open_init().during("open init")? {
-        Some((_, process)) => {
-            Ok(process::pidfd_signal(process.as_fd(), signal).during(format!("send signal {signal}"))?)
-        }
-        None => Err(ControlError::NotRunning(id.clone())),
+    let Some((_, process)) = record.open_init().during("open init")? else {
+        return Err(ControlError::NotRunning(id.clone()));
+    };
+    process::pidfd_signal(process.as_fd(), signal).during(format!("send signal {signal}"))?;
+    Ok(let_die(&record.cgroup(id)?, signal)?)
+}
+
+/// A frozen process dies only when it is resumed (version 1; version 2 does so by itself).
+fn let_die(cgroup: &Cgroup, signal: i32) -> Result<(), SpawnError> {
+    match signal == libc::SIGKILL && cgroup.is_frozen() {
+        true => cgroup.freeze(false),
+        false => Ok(()),
     }
 }
 
 /// Where processes are the host's own, others may go on when the first has ended.
 fn kill_all(entry: &Entry, record: &Record, id: &Id, signal: i32) -> Result<(), ControlError> {
-    let processes = record.cgroup(id)?.processes().during("read cgroup")?;
-    if processes.is_empty() && entry.status(record)?.0 == Status::Stopped {
+    let cgroup = record.cgroup(id)?;
+    let signalled = cgroup.signal(signal).during(format!("send signal {signal}"))?;
+    if signalled == 0 && entry.status(record)?.0 == Status::Stopped {
         return Err(ControlError::NotRunning(id.clone()));
     }
-    for pid in processes {
-        let sent =
-            process::pidfd_open(pid).and_then(|process| process::pidfd_signal(process.as_fd(), signal));
-        match sent {
-            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                Err(error).during(format!("signal {pid}"))?
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    Ok(let_die(&cgroup, signal)?)
 }
 
 /// See [`Runtime::pause`] and [`Runtime::resume`].
@@ -118,8 +117,9 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
         _ if force => {}
         status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "delete" }),
     }
-    end(&record)?;
-    record.cgroup(id)?.remove()?;
+    let cgroup = record.cgroup(id)?;
+    end(&record, &cgroup)?;
+    cgroup.remove()?;
     // Failures only warn (OCI runtime-spec 1.3, runtime.md, "Lifecycle" 13).
     let hooks = record.config(id).map(|config| {
         let state = record.state(Status::Stopped, 0);
@@ -134,12 +134,13 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
 /// How long a process may take to die of SIGKILL; more means that it is stuck in the kernel.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
-fn end(record: &Record) -> Result<(), SpawnError> {
+fn end(record: &Record, cgroup: &Cgroup) -> Result<(), SpawnError> {
     let Some((init, process)) = record.open_init().during("open init")? else { return Ok(()) };
     match process::pidfd_signal(process.as_fd(), libc::SIGKILL) {
         Err(error) if error.raw_os_error() != Some(libc::ESRCH) => return Err(error).during("kill init"),
         _ => {}
     }
+    let_die(cgroup, libc::SIGKILL)?;
     match record::ended_within(&process, DEATH_LIMIT).during("wait for init")? {
         true => Ok(()),
         false => Err(std::io::Error::from(std::io::ErrorKind::TimedOut))

@@ -97,7 +97,7 @@ impl MountPlan {
             Kind::Bind { source, recursive } => self.bind(root, source, *recursive).during(step()),
             Kind::Remount => {
                 let target = root.open_at(&self.destination, OFlag::O_PATH, 0).during(step())?;
-                Tree::from(target).set_attributes(self.attributes, false).during(step())
+                Tree::from(target).change(self.attributes, false).during(step())
             }
             Kind::Cgroup => {
                 let target = self.directory(root).during(step())?;
@@ -162,7 +162,7 @@ impl MountPlan {
 
     fn hang(&self, tree: &Tree, target: BorrowedFd<'_>) -> io::Result<()> {
         if !self.recursive.is_empty() {
-            tree.set_attributes(self.recursive, true)?;
+            tree.change(self.recursive, true)?;
         }
         tree.attach_with(target, self.attributes, false)?;
         self.propagate(tree)

@@ -27,7 +27,9 @@ impl Rootfs {
         mount::set_propagation(Path::new("/"), Propagation::Slave, true)
             .during("separate mounts from the host")?;
         let step = || format!("mount root {}", config.root.display());
-        let below = RootDir::open(&config.root).during(step())?;
+        // Links on the way to the root are the configuration's, which is trusted.
+        let path = config.root.canonicalize().during(step())?;
+        let below = RootDir::open(&path).during(step())?;
         let tree = Tree::copy_fd(below.as_fd(), true).during(step())?;
         tree.attach(below.as_fd()).during(step())?;
         let root = tree.as_fd().try_clone_to_owned().and_then(reopened).during(step())?;
@@ -57,7 +59,7 @@ impl Rootfs {
         }
         if config.read_only() {
             let attributes = Attributes::setting(mount::READ_ONLY);
-            self.tree.set_attributes(attributes, false).during("make root read-only")?;
+            self.tree.change(attributes, false).during("make root read-only")?;
         }
         Ok(())
     }

@@ -103,11 +103,8 @@ impl Tree {
     pub fn attach_with(&self, target: BorrowedFd<'_>, attributes: Attributes, all: bool) -> io::Result<()> {
         match self.set_attributes(attributes, all) {
             Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-                if all {
-                    return Err(Errno::EOPNOTSUPP.into());
-                }
                 self.attach(target)?;
-                self.remount(attributes)
+                self.change(attributes, all)
             }
             other => {
                 other?;
@@ -116,7 +113,18 @@ impl Tree {
         }
     }
 
-    /// Changes the attributes of the top mount or of all.
+    /// Changes the attributes of a mount that is attached, or of all below it as well (Linux 5.12,
+    /// `EOPNOTSUPP` before).
+    pub fn change(&self, attributes: Attributes, all: bool) -> io::Result<()> {
+        match self.set_attributes(attributes, all) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) && all => Err(Errno::EOPNOTSUPP.into()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => self.remount(attributes),
+            other => other,
+        }
+    }
+
+    /// Changes the attributes of the top mount or of all, detached or attached; `ENOSYS` before Linux
+    /// 5.12.
     pub fn set_attributes(&self, attributes: Attributes, all: bool) -> io::Result<()> {
         if attributes.is_empty() {
             return Ok(());
