@@ -11,7 +11,7 @@ use crate::supervise::Health;
 use crate::unit::Unit;
 use edgelet_types::record::{Change, NodeRecord, Unreadable};
 use edgelet_types::workload::{Source, Target};
-use edgelet_types::{ContainerId, Fault, Name, Reason, Workload, WorkloadId, WorkloadSpec};
+use edgelet_types::{ContainerId, Digest, Fault, Name, Reason, Workload, WorkloadId, WorkloadSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,6 +183,15 @@ impl Engine {
     /// What is true of one workload.
     pub fn fact(&self, id: &WorkloadId, now: Now) -> Option<Fact> {
         self.units.get(id).map(|unit| self.describe(unit, now))
+    }
+
+    /// The images that may not be removed: those that workloads ask for, also stopped ones, and those that
+    /// runs were started from.
+    pub fn needed_images(&self) -> BTreeSet<Digest> {
+        let asked_for =
+            self.units.values().filter_map(|unit| self.images.find(&unit.image(&self.settings.platform)));
+        let runs = self.units.values().flat_map(|unit| unit.runs.values()).chain(self.strays.values());
+        asked_for.chain(runs.filter_map(|run| run.image)).collect()
     }
 
     /// The latest lines of a workload's story, oldest first; empty for an unknown one.

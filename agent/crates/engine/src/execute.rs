@@ -161,6 +161,7 @@ impl Engine {
             container,
             workload: id.clone(),
             generation: unit.workload.generation,
+            order: unit.runs.values().map(|run| run.order).max().unwrap_or_default() + 1,
             image,
             boot: self.settings.boot.clone(),
             cause: unit.health.next_cause,
@@ -239,7 +240,7 @@ impl Engine {
             Reason::Conflict | Reason::Cancelled | Reason::ShuttingDown => {
                 self.watch.look = true;
                 unit.tell(now, format!("not started: {fault}"));
-                unit.health.postponed(fault.to_string(), now.monotonic);
+                unit.health.postponed(container, fault.to_string(), now.monotonic);
             }
             reason => {
                 // Perhaps the image is not what it was.

@@ -397,3 +397,6 @@ impl Planning<'_> {
         self.plan.wake_at = [at, self.plan.wake_at].into_iter().flatten().filter(|at| *at > self.now).min();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use edgelet_types::instance::{Exit, Instance, InstanceState};
 use edgelet_types::record::{StartCause, Trace};
-use edgelet_types::{UnixMillis, WorkloadId};
+use edgelet_types::{Digest, UnixMillis, WorkloadId};
 use std::time::Duration;
 
 /// What is known of the state of a run. A run only ever moves down this list.
@@ -53,6 +53,8 @@ pub(crate) struct Run {
     pub(crate) workload: Option<WorkloadId>,
     /// The generation that it was started from.
     pub(crate) generation: u64,
+    /// The image that it was started from, where that is known.
+    pub(crate) image: Option<Digest>,
     /// What is known of it.
     pub(crate) state: RunState,
     /// Why it was started.
@@ -61,6 +63,8 @@ pub(crate) struct Run {
     pub(crate) started_at: UnixMillis,
     /// When `state` was learned.
     pub(crate) since: Duration,
+    /// Its place among the runs of its workload; 0 for one that the journal does not know.
+    pub(crate) order: u64,
     /// The journal has an entry for it.
     pub(crate) journalled: bool,
     /// It is of this boot: while nothing else is known of it, it may live.
@@ -83,8 +87,10 @@ impl Run {
         Self {
             workload: Some(trace.workload.clone()),
             generation: trace.generation,
+            image: Some(trace.image),
             cause: Some(trace.cause),
             started_at: trace.at,
+            order: trace.order,
             journalled: true,
             of_this_boot: trace.boot == boot,
             ..Self::unknown(now)
@@ -106,10 +112,12 @@ impl Run {
         Self {
             workload: None,
             generation: 0,
+            image: None,
             state: RunState::Absent,
             cause: None,
             started_at: UnixMillis::default(),
             since: now,
+            order: 0,
             journalled: false,
             of_this_boot: true,
             asked: None,

@@ -3,8 +3,8 @@
 //! Waiting is measured with the monotonic clock and not stored: after a reboot or a restart of the daemon
 //! one immediate attempt is right. Counters and the crash history are stored.
 
-use edgelet_types::WorkloadId;
 use edgelet_types::record::{Crash, CrashCause, StartCause, Supervision};
+use edgelet_types::{ContainerId, WorkloadId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ pub(crate) struct Health {
     failures: u32,
     /// When the latest failures were, at most [`STUCK_AFTER`] of them.
     recent: VecDeque<Duration>,
-    /// Since when the present run has been running.
-    running_since: Option<Duration>,
+    /// Which run is running, and since when.
+    running: Option<(ContainerId, Duration)>,
 }
 
 impl Health {
@@ -60,25 +60,28 @@ impl Health {
             next_cause: StartCause::Requested,
             failures: 0,
             recent: VecDeque::new(),
-            running_since: None,
+            running: None,
         }
     }
 
     /// A run is seen running.
-    pub(crate) fn running(&mut self, now: Duration) {
-        self.running_since.get_or_insert(now);
+    pub(crate) fn running(&mut self, container: &ContainerId, now: Duration) {
+        if self.running.as_ref().is_none_or(|(known, _)| known != container) {
+            self.running = Some((container.clone(), now));
+        }
     }
 
-    /// Nothing runs any more, and that is no failure.
-    pub(crate) fn ended(&mut self, now: Duration) {
+    /// A run ended, and that is no failure.
+    pub(crate) fn ended(&mut self, container: &ContainerId, now: Duration) {
         self.settle(now);
-        self.running_since = None;
+        // It may be an earlier one that only now is known to have ended.
+        self.running = self.running.take().filter(|(known, _)| known != container);
     }
 
-    /// Nothing runs any more, and that is a failure. Returns how long is waited, or `None` if this run was
+    /// A run ended, and that is a failure. Returns how long is waited, or `None` if this run was
     /// counted before.
     pub(crate) fn failed(&mut self, crash: Crash, now: Duration) -> Option<Duration> {
-        self.ended(now);
+        self.ended(&crash.container, now);
         let cause = match &crash.cause {
             CrashCause::Exited(exit) if exit.fault.is_none() => StartCause::Exited,
             CrashCause::Lost => StartCause::Lost,
@@ -101,15 +104,15 @@ impl Health {
     }
 
     /// An attempt failed for a reason that is not the workload's. It is not counted.
-    pub(crate) fn postponed(&mut self, why: String, now: Duration) {
-        self.ended(now);
+    pub(crate) fn postponed(&mut self, container: &ContainerId, why: String, now: Duration) {
+        self.ended(container, now);
         self.error = Some(why);
         self.start_from = now + SHORT_WAIT;
     }
 
     /// Ends the back-off of a run that has been steady for long enough.
     pub(crate) fn settle(&mut self, now: Duration) {
-        if self.running_since.is_some_and(|since| now.saturating_sub(since) >= STEADY) {
+        if self.running.as_ref().is_some_and(|(_, since)| now.saturating_sub(*since) >= STEADY) {
             self.failures = 0;
             self.start_from = Duration::ZERO;
             self.error = None;
@@ -119,7 +122,7 @@ impl Health {
     /// When [`settle`](Self::settle) will change something.
     pub(crate) fn settles_at(&self) -> Option<Duration> {
         let pending = self.failures > 0 || self.error.is_some();
-        self.running_since.filter(|_| pending).map(|since| since + STEADY)
+        self.running.as_ref().filter(|_| pending).map(|(_, since)| *since + STEADY)
     }
 
     /// Somebody asked for an attempt: the past does not delay it.
@@ -149,7 +152,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgelet_types::{ContainerId, UnixMillis};
+    use edgelet_types::UnixMillis;
 
     fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -171,7 +174,7 @@ mod tests {
         let mut health = health();
         let mut now = secs(100);
         for (n, wait) in (1..).zip([10, 20, 40, 80, 160, 300, 300, 300]) {
-            health.running(now);
+            health.running(&crash(n).container, now);
             assert_eq!(health.failed(crash(n), now), Some(secs(wait)), "failure {n}");
             assert_eq!(health.start_from, now + secs(wait));
             now = health.start_from;
@@ -184,7 +187,7 @@ mod tests {
         for (lasts, wait) in [(Duration::from_millis(29_999), 20), (secs(30), 10)] {
             let mut health = health();
             health.failed(crash(1), secs(0));
-            health.running(secs(10));
+            health.running(&crash(2).container, secs(10));
             assert_eq!(health.settles_at(), Some(secs(40)));
             health.settle(secs(10) + lasts);
             assert_eq!(health.error.is_some(), wait == 20);
@@ -206,7 +209,7 @@ mod tests {
         // It lives for 31 s, so the back-off never grows: a failure every 41 s.
         for n in 0..10 {
             let start = secs(n * 41);
-            health.running(start);
+            health.running(&crash(n).container, start);
             let wait = health.failed(crash(n), start + secs(31));
             assert_eq!(wait, Some(secs(if n < 9 { 10 } else { 300 })), "failure {n}");
         }

@@ -100,7 +100,7 @@ impl Unit {
             RunState::Absent | RunState::Starting => None,
             RunState::Running { .. } => {
                 if run.generation == self.workload.generation && !run.is_ending() {
-                    self.health.running(now.monotonic);
+                    self.health.running(container, now.monotonic);
                 }
                 None
             }
@@ -114,7 +114,7 @@ impl Unit {
         let Some(run) = self.runs.get(container) else { return Ending::Expected };
         let generation = run.generation;
         if self.workload.target != Target::Running || generation != self.workload.generation {
-            self.health.ended(now.monotonic);
+            self.health.ended(container, now.monotonic);
             self.tell(
                 now,
                 format!("generation {generation} was not started, and is not wanted any more: {fault}"),
@@ -126,14 +126,16 @@ impl Unit {
 
     fn ended(&mut self, container: &ContainerId, exit: Option<Exit>, now: Now) -> Ending {
         let Some(run) = self.runs.get(container) else { return Ending::Expected };
-        let (generation, ending) = (run.generation, run.is_ending());
+        let (generation, order, ending) = (run.generation, run.order, run.is_ending());
         let cause = exit.map_or(CrashCause::Lost, CrashCause::Exited);
         let wanted = self.workload.target == Target::Running && generation == self.workload.generation;
-        if wanted && !ending {
+        // Where a later run was begun, this one's end has been dealt with, perhaps by an earlier daemon.
+        let replaced = self.runs.values().any(|later| later.order > order);
+        if wanted && !ending && !replaced {
             return self.count(container, generation, cause, now);
         }
-        self.health.ended(now.monotonic);
-        self.tell(now, format!("generation {generation} ended as asked: {cause}"));
+        self.health.ended(container, now.monotonic);
+        self.tell(now, format!("an instance of generation {generation} ended as it should: {cause}"));
         Ending::Expected
     }
 

@@ -303,7 +303,7 @@ impl Sim {
                     self.back_off.changed(workload, self.now);
                 }
             }
-            Action::Forget { .. } => {}
+            Action::Forget { workload } => self.back_off.changed(workload, self.now),
         }
         self.engine().completed(step, answer, time);
     }
@@ -396,8 +396,7 @@ impl Sim {
             Action::Pull { image, .. } if self.world.images.contains(image) => {
                 Err(format!("{image} is here and is pulled again"))
             }
-            Action::Stop { workload: Some(id), container }
-            | Action::Kill { workload: Some(id), container } => {
+            Action::Stop { workload: Some(id), container } => {
                 let (Some(row), Some(run)) = (disk.workloads.get(id), self.world.containers.get(container))
                 else {
                     return Ok(());
