@@ -11,7 +11,7 @@ mod version;
 
 use crate::args::{Command, Global, Image, Line, Ms, System};
 use crate::exit::{Failure, SUCCESS};
-use crate::output::{self, Format, Look, is_rich};
+use crate::output::{self, Look, is_rich};
 use crate::progress::{Progress, Style};
 use clap::CommandFactory;
 use edgelet_api::client::Client;
@@ -40,8 +40,6 @@ const REQUEST: Duration = Duration::from_secs(60);
 struct Context {
     layout: Layout,
     look: Look,
-    /// How results are written.
-    format: Format,
     /// How progress is shown.
     style: Style,
     socket: PathBuf,
@@ -108,7 +106,6 @@ impl Context {
             socket: global.socket.clone().unwrap_or_else(|| layout.socket()),
             layout,
             look,
-            format: global.output,
             style,
             timeout: global.timeout,
         }

@@ -3,13 +3,13 @@
 //! Applying is quick: the intent is durable when it is answered. How the deployment goes is read off the
 //! workload whenever somebody asks, and the first answer that is final stays.
 
-use super::Context;
 use super::operations::{Operation, new_id, now};
 use super::reply::{self, Response};
+use super::{Context, microservices};
 use crate::error::{Code, Refusal};
 use crate::manifest::{self, API_VERSION, KIND, Manifest};
-use crate::node::{self, Apply, Microservice, Phase};
-use crate::wire::{Applied, ApplyStatus, OperationState, Validation};
+use crate::node::{self, Apply, Microservice, Node, Phase};
+use crate::wire::{self, Applied, ApplyStatus, MicroserviceDetail, OperationState, Validation};
 use edgelet_types::workload::{Source, Target};
 use edgelet_types::{Fault, Name, Reason, UnixMillis};
 use futures_util::{StreamExt, TryStreamExt};
@@ -36,7 +36,30 @@ enum Step {
 }
 
 pub(super) async fn list(context: Arc<Context>) -> Response {
-    reply::answer(super::microservices::listed(&context, Some(Source::Local)).await)
+    reply::answer(microservices::listed(&context, Some(Source::Local)).await)
+}
+
+pub(super) async fn inspect(selector: String, context: Arc<Context>) -> Response {
+    let detail = context.backend.call(move |node| Ok(MicroserviceDetail::from(&local(node, &selector)?)));
+    reply::answer(detail.await)
+}
+
+pub(super) async fn delete(selector: String, context: Arc<Context>) -> Response {
+    let deleted = context.backend.call(move |node| {
+        let found = local(node, &selector)?;
+        node.delete(&found.workload.id)?;
+        Ok(wire::Microservice::from(&found))
+    });
+    reply::answer(deleted.await)
+}
+
+/// The local workload that a selector means; others are not deployed here.
+fn local(node: &dyn Node, selector: &str) -> Result<Microservice, Fault> {
+    let found = microservices::find(node, selector)?;
+    match found.workload.source {
+        Source::Local => Ok(found),
+        _ => Err(Fault::new(Reason::NotFound, format!("microservice {selector:?}: not a local one"))),
+    }
 }
 
 pub(super) async fn validate(form: FormData) -> Response {
@@ -67,6 +90,7 @@ async fn start(form: Form, manifest: Manifest, context: &Context) -> Result<Appl
         spec,
         manifest: form.manifest,
     };
+    context.operations.check_room()?;
     let started_at = now();
     let applied = context.backend.call(move |node| node.apply(&apply)).await?;
     log::info!(

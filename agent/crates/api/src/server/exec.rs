@@ -30,8 +30,11 @@ const START: Duration = Duration::from_secs(15);
 const INBOUND_BYTES: usize = 64 << 10;
 /// The most bytes of a command line; Linux takes 128 KiB for one word.
 const COMMAND_BYTES: usize = 128 << 10;
-/// How long output that is there already may take to be sent once the program has ended.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How much of an output is still sent once the program has ended: more than a pipe holds. Somebody left in
+/// the background may write for ever.
+const LAST_WORDS_BYTES: usize = 1 << 20;
+/// How long a client may take to hear that it is over.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// WebSocket close code for "done" (RFC 6455 7.4.1).
 const NORMAL: u16 = 1000;
 
@@ -192,17 +195,28 @@ async fn converse(socket: WebSocket, program: Program, bell: oneshot::Receiver<(
     };
     if !finished {
         kill();
-        let _ = out.send(Message::close()).await;
+        say_farewell(&mut out, None).await;
         return None;
     }
     let exit_code = lock(&control).exit_code();
     let exit_code =
         exit_code.inspect_err(|fault| log::warn!("exec session: exit code unknown error={fault}")).ok();
-    // The client may have gone meanwhile; the exit code is kept either way.
-    let _ = send(&mut out, &ExecFrame::Control { exit_code: exit_code.unwrap_or(UNKNOWN_EXIT) }).await;
-    let _ = out.send(Message::close_with(NORMAL, "")).await;
-    let _ = out.close().await;
+    let last = ExecFrame::Control { exit_code: exit_code.unwrap_or(UNKNOWN_EXIT) };
+    say_farewell(&mut out, Some(last)).await;
     exit_code
+}
+
+/// Sends the last frame, if any, and closes. The client may have gone, or may have stopped reading.
+async fn say_farewell(out: &mut (impl Sink<Message> + Unpin), last: Option<ExecFrame>) {
+    let farewell = async {
+        if let Some(frame) = last {
+            send(out, &frame).await?;
+        }
+        out.send(Message::close_with(NORMAL, "")).await.map_err(|_| ClientGone)?;
+        out.close().await.map_err(|_| ClientGone)
+    };
+    // Whether it was heard changes nothing here.
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
 /// What shells use when they cannot say how a program ended.
@@ -298,18 +312,18 @@ async fn speak(
     }
     // Readable stays readable. An error would be ours, and is no reason to wait for ever.
     let _ = ended.readable().await;
-    let rest = async {
-        for output in &mut outputs {
-            while let Some(text) = output.pipe.read_now() {
-                if output.wanted && send(out, &(output.frame)(text)).await.is_err() {
-                    return false;
-                }
+    for output in &mut outputs {
+        let mut left = LAST_WORDS_BYTES;
+        while left > 0
+            && let Some(text) = output.pipe.read_now()
+        {
+            left = left.saturating_sub(text.len());
+            if output.wanted && send(out, &(output.frame)(text)).await.is_err() {
+                return false;
             }
         }
-        true
-    };
-    // Somebody in the background may also write for ever.
-    tokio::time::timeout(LAST_WORDS, rest).await.unwrap_or(true)
+    }
+    true
 }
 
 /// The next text of any output, and which it was; no text at its end.

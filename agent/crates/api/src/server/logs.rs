@@ -20,6 +20,8 @@ use warp::ws::{Message, WebSocket, Ws};
 const POLL: Duration = Duration::from_millis(200);
 /// The most bytes of lines that one answer carries; the newest win. A follower gets all of them.
 const ANSWER_BYTES: usize = 4 << 20;
+/// How long a client may take to hear that it is over.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// What a client may send on a stream that it only reads.
 const INBOUND_BYTES: usize = 4 << 10;
 /// WebSocket close code for "done" (RFC 6455 7.4.1).
@@ -154,9 +156,12 @@ async fn follow(socket: WebSocket, id: WorkloadId, window: Window, _place: Place
         () = gone => return,
         () = context.closed() => (NORMAL, "the daemon is stopping".to_owned()),
     };
-    // The client may have gone meanwhile.
-    let _ = out.send(Message::close_with(farewell.0, close_reason(farewell.1))).await;
-    let _ = out.close().await;
+    let close = async {
+        out.send(Message::close_with(farewell.0, close_reason(farewell.1))).await?;
+        out.close().await
+    };
+    // The client may have gone meanwhile, or may have stopped reading.
+    let _ = tokio::time::timeout(FAREWELL, close).await;
 }
 
 /// A close frame's reason has at most 123 bytes (RFC 6455 5.5).

@@ -47,20 +47,17 @@ impl Operation {
 pub(super) struct Operations(Mutex<VecDeque<Operation>>);
 
 impl Operations {
-    /// Remembers a new operation and forgets the oldest that has ended; refuses when all of them run.
+    /// Remembers a new operation; refuses when all that are remembered run.
     pub(super) fn add(&self, operation: Operation) -> Result<(), Refusal> {
         let mut all = self.lock();
-        if all.len() >= REMEMBERED {
-            match all.iter().position(Operation::is_final) {
-                Some(ended) => all.remove(ended),
-                None => {
-                    let message = format!("{REMEMBERED} operations are under way already");
-                    return Err(Refusal::new(Code::Unavailable, message));
-                }
-            };
-        }
+        make_room(&mut all)?;
         all.push_back(operation);
         Ok(())
+    }
+
+    /// Refuses when an operation could not be added now; to be asked before anything is changed.
+    pub(super) fn check_room(&self) -> Result<(), Refusal> {
+        make_room(&mut self.lock())
     }
 
     /// Finds an operation.
@@ -83,6 +80,23 @@ impl Operations {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Operation>> {
         // Every change is one push or one removal, so a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets the oldest operation that has ended, when there are too many.
+fn make_room(all: &mut VecDeque<Operation>) -> Result<(), Refusal> {
+    if all.len() < REMEMBERED {
+        return Ok(());
+    }
+    match all.iter().position(Operation::is_final) {
+        Some(ended) => {
+            all.remove(ended);
+            Ok(())
+        }
+        None => {
+            let message = format!("{REMEMBERED} operations are under way already");
+            Err(Refusal::new(Code::Unavailable, message))
+        }
     }
 }
 

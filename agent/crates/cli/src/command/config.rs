@@ -16,7 +16,7 @@ pub(super) fn init(context: &Context) -> Result<(), Failure> {
     let is_new = write_new(&path, Config::DEFAULT_FILE.as_bytes())
         .map_err(|error| Failure::local(Code::Internal, format!("write {}: {error}", path.display())))?;
     let value = json!({"path": path, "written": is_new});
-    output::result(context.format, &value, |out| match is_new {
+    output::result(context.look.format, &value, |out| match is_new {
         true => writeln!(out, "{} written", path.display()),
         false => writeln!(out, "{} exists already and is left as it is", path.display()),
     })

@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, deploy: &Deploy) -> Result<(), Failure> {
 fn check(context: &Context, client: &Client, manifest: &str) -> Result<(), Failure> {
     let valid = client.validate(manifest)?;
     warn(&mut context.progress(), &valid.warnings);
-    output::result(context.format, &valid, |out| writeln!(out, "{} {}: valid", valid.kind, valid.name))
+    output::result(context.look.format, &valid, |out| writeln!(out, "{} {}: valid", valid.kind, valid.name))
 }
 
 fn apply(
@@ -85,7 +85,9 @@ fn apply(
         stage: ended.stage,
         stages,
     };
-    output::result(context.format, &deployed, |out| writeln!(out, "{} {} is running", ended.kind, ended.name))
+    output::result(context.look.format, &deployed, |out| {
+        writeln!(out, "{} {} is running", ended.kind, ended.name)
+    })
 }
 
 fn failed(status: ApplyStatus, doing: &str) -> Failure {

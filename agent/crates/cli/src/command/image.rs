@@ -15,7 +15,7 @@ const LOAD: Duration = Duration::from_secs(30 * 60);
 
 pub(super) fn list(context: &Context) -> Result<(), Failure> {
     let list = context.client().images()?;
-    output::result(context.format, &list, |out| {
+    output::result(context.look.format, &list, |out| {
         let cells: Vec<[String; 6]> = list.items.iter().map(cells).collect();
         table::write(out, ["REPOSITORY", "TAG", "ID", "CREATED", "SIZE", "IN USE"], &cells)
     })
@@ -55,7 +55,7 @@ pub(super) fn pull(
         return Err(ended.error_detail.map_or_else(|| unexplained(&doing), Failure::api));
     }
     progress.done(&format!("{doing}: done"));
-    output::result(context.format, &ended, |out| writeln!(out, "{}", ended.resolved_image))
+    output::result(context.look.format, &ended, |out| writeln!(out, "{}", ended.resolved_image))
 }
 
 pub(super) fn load(context: &Context, file: &Path) -> Result<(), Failure> {
@@ -82,7 +82,7 @@ pub(super) fn load(context: &Context, file: &Path) -> Result<(), Failure> {
         return Err(ended.error.map_or_else(|| unexplained(&doing), Failure::api));
     }
     progress.done(&format!("{doing}: done"));
-    output::result(context.format, &ended, |out| {
+    output::result(context.look.format, &ended, |out| {
         ended.loaded.iter().try_for_each(|image| match image.name.is_empty() {
             true => writeln!(out, "{}", image.id),
             false => writeln!(out, "{}", image.name),
@@ -92,12 +92,12 @@ pub(super) fn load(context: &Context, file: &Path) -> Result<(), Failure> {
 
 pub(super) fn remove(context: &Context, selector: &str) -> Result<(), Failure> {
     let removed = context.client().remove_image(selector)?;
-    output::result(context.format, &removed, |out| writeln!(out, "{}", removed.message))
+    output::result(context.look.format, &removed, |out| writeln!(out, "{}", removed.message))
 }
 
 pub(super) fn prune(context: &Context) -> Result<(), Failure> {
     let pruned = context.client().prune_images()?;
-    output::result(context.format, &pruned, |out| writeln!(out, "{}", pruned.message))
+    output::result(context.look.format, &pruned, |out| writeln!(out, "{}", pruned.message))
 }
 
 fn unexplained(doing: &str) -> Failure {

@@ -15,14 +15,14 @@ pub(super) fn show(context: &Context, logs: &Logs) -> Result<(), Failure> {
         return follow(context, logs, &filter);
     }
     let answer = context.client().logs(&logs.id, &filter)?;
-    output::result(context.format, &answer, |out| {
+    output::result(context.look.format, &answer, |out| {
         answer.entries.iter().try_for_each(|entry| line(out, entry, logs.timestamps))
     })
 }
 
 /// Each line is on the screen before the next one is read. Ctrl-C ends this program as any other.
 fn follow(context: &Context, logs: &Logs, filter: &LogFilter) -> Result<(), Failure> {
-    if context.format != Format::Human {
+    if context.look.format != Format::Human {
         return Err(Failure::local(Code::InvalidArgument, "--follow has no structured output"));
     }
     let mut out = io::stdout().lock();

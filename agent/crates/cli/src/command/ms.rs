@@ -44,7 +44,7 @@ impl<'a> Row<'a> {
 pub(super) fn list(context: &Context, source: &str) -> Result<(), Failure> {
     let list = context.client().microservices(source)?;
     let rows = Rows { items: list.items.iter().map(Row::of).collect() };
-    output::result(context.format, &rows, |out| {
+    output::result(context.look.format, &rows, |out| {
         let cells: Vec<[String; 7]> = rows.items.iter().map(cells).collect();
         table::write(out, ["UUID", "APPLICATION", "NAME", "STATE", "TYPE", "IMAGE", "CONTAINER"], &cells)
     })
@@ -58,7 +58,7 @@ fn cells(row: &Row<'_>) -> [String; 7] {
 
 pub(super) fn inspect(context: &Context, id: &str, summary: bool) -> Result<(), Failure> {
     let detail = context.client().microservice(id)?;
-    output::result(context.format, &detail, |out| match summary {
+    output::result(context.look.format, &detail, |out| match summary {
         true => table::card(out, &card(&detail)),
         false => {
             serde_json::to_writer_pretty(&mut *out, &detail)?;
@@ -167,7 +167,7 @@ fn watch(
 }
 
 fn changed(context: &Context, ms: &Microservice, what: &str) -> Result<(), Failure> {
-    output::result(context.format, &Row::of(ms), |out| {
+    output::result(context.look.format, &Row::of(ms), |out| {
         writeln!(out, "{} {}", title(ms), table::printable(what))
     })
 }

@@ -9,12 +9,12 @@ use std::io::{self, Write};
 
 pub(super) fn status(context: &Context) -> Result<(), Failure> {
     let status = context.client().status()?;
-    output::result(context.format, &status, |out| show_status(&status, out))
+    output::result(context.look.format, &status, |out| show_status(&status, out))
 }
 
 pub(super) fn info(context: &Context) -> Result<(), Failure> {
     let info = context.client().info()?;
-    output::result(context.format, &info, |out| {
+    output::result(context.look.format, &info, |out| {
         let lines: Vec<(&str, String)> =
             info.iter().map(|(key, value)| (key.as_str(), text(value))).collect();
         table::card(out, &lines)

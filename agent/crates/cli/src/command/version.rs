@@ -57,7 +57,7 @@ pub(super) fn show(context: &Context, hooks: &Hooks) -> Result<(), Failure> {
         }
     };
     let versions = Versions { cli, daemon };
-    output::result(context.format, &versions, |out| {
+    output::result(context.look.format, &versions, |out| {
         let line = |program: &Program| {
             format!("{} (commit {}, built {})", program.version, program.git_commit, program.build_time)
         };
