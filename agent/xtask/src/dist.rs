@@ -4,7 +4,7 @@
 //! look-ups need the C library's own modules on the device (the layer's build is not concerned: it links
 //! against the image's C library).
 
-use crate::run::{cargo, run, workspace};
+use crate::run::{cargo, output, run, workspace};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::PathBuf;
@@ -49,6 +49,10 @@ pub const ALL: &[Arch] = &[
     },
 ];
 
+/// Static, at a fixed address, without tables for unwinding that `panic = "abort"` never uses: the reasons
+/// and what they save are in docs/decisions/0005.
+const RUSTFLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no";
+
 /// Builds for the named architectures, or for all, and prints the sizes.
 pub fn build(names: &[String]) -> Result<()> {
     let chosen = match names {
@@ -75,7 +79,7 @@ pub fn cargo_for(arch: &Arch, arguments: &[&str]) -> Command {
         .args(["--target", arch.target])
         .env(format!("CC_{lower}"), arch.cc)
         .env(format!("CFLAGS_{lower}"), arch.cflags)
-        .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), "-C target-feature=+crt-static");
+        .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), RUSTFLAGS);
     if arch.emulator.is_some() {
         command.env(format!("CARGO_TARGET_{upper}_LINKER"), arch.cc);
     }
@@ -93,7 +97,15 @@ fn find(name: &str) -> Result<&'static Arch> {
 }
 
 fn build_one(arch: &Arch) -> Result<()> {
-    run(&mut cargo_for(arch, &["build", "--release", "--locked", "-p", "edgelet", "-p", "hello"]))?;
+    let mut build = cargo_for(arch, &["build", "--release", "--locked", "-p", "edgelet", "-p", "hello"]);
+    for (variable, format) in [("EDGELET_BUILD_TIME", "%cI"), ("EDGELET_GIT_COMMIT", "%H")] {
+        let format = format!("--format={format}");
+        // Without a checkout the program says that it does not know.
+        if let Ok(value) = output(Command::new("git").args(["log", "-1", &format]).current_dir(workspace())) {
+            build.env(variable, value.trim());
+        }
+    }
+    run(&mut build)?;
     let built = workspace().join("target").join(arch.target).join("release");
     let dir = dir(arch);
     fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;

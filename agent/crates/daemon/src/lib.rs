@@ -23,5 +23,5 @@ mod node;
 mod pulls;
 mod run;
 
-pub use build::version;
+pub use build::{BUILD_TIME, GIT_COMMIT, VERSION};
 pub use run::run;

@@ -12,10 +12,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How long a killed container may take to be gone: its memory is given back, and its last pages written.
 const GONE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a shim may take from its start to its first word: an exec and one small file.
+const NAMED_LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends a run the signal that asks its program to end.
 pub fn stop(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
@@ -37,9 +41,8 @@ pub fn signal(layout: &Layout, container: &ContainerId, signal: i32) -> Result<(
 
 /// Ends what still lives of a run and takes away all that it left. Nothing being there is fine.
 pub fn remove(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
-    let held = bundle_dir::find(layout, container).map_err(|error| failed("look at the bundle", &error))?;
-    if let Some(held) = &held {
-        end(layout, container, held)?;
+    if let Some(held) = named(layout, container)? {
+        end(layout, container, &held)?;
     }
     // Also without a bundle: a reboot takes that away and leaves the rest.
     delete_runtime_state(layout, container)?;
@@ -47,6 +50,29 @@ pub fn remove(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
     edgelet_image::unmount(&bundle.join("rootfs"))?;
     remove_tree(&layout.container_scratch(container))?;
     remove_tree(&bundle)
+}
+
+/// Looks at a container, and waits for a shim that has not said yet who it is.
+fn named(layout: &Layout, container: &ContainerId) -> Result<Option<Held>, Fault> {
+    let deadline = Instant::now() + NAMED_LIMIT;
+    loop {
+        let held =
+            bundle_dir::find(layout, container).map_err(|error| failed("look at the bundle", &error))?;
+        let unnamed = held.as_ref().is_some_and(|held| {
+            let starting = held.instance.as_ref().is_some_and(|i| i.state == InstanceState::Starting);
+            starting && held.shim.is_none()
+        });
+        if !unnamed {
+            return Ok(held);
+        }
+        if Instant::now() > deadline {
+            return Err(Fault::new(
+                Reason::TimedOut,
+                format!("the shim of {container} does not say who it is"),
+            ));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Kills the container and waits for its shim.
