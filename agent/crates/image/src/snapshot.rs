@@ -8,8 +8,10 @@ use edgelet_types::{Digest, Fault, Reason};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Why a root file system could not be mounted or unmounted.
@@ -129,7 +131,6 @@ impl Scratch {
     fn open(path: &Path, top_layer: Option<&OwnedFd>) -> Result<Self, MountError> {
         let bad = |source| MountError::Directory { path: path.to_owned(), source };
         let make = || -> io::Result<Scratch> {
-            use std::os::unix::fs::DirBuilderExt;
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
             let root = RootDir::open(path)?;
             let upper = root.place("upper")?;
@@ -148,10 +149,9 @@ impl Scratch {
 }
 
 fn attributes(layer: Option<&OwnedFd>) -> io::Result<(u32, u32, u32)> {
-    use std::os::fd::AsRawFd;
     let Some(layer) = layer else { return Ok((0o755, 0, 0)) };
-    let stat = nix::sys::stat::fstat(layer.as_raw_fd())?;
-    Ok((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid))
+    let meta = File::from(layer.try_clone()?).metadata()?;
+    Ok((meta.mode() & 0o7777, meta.uid(), meta.gid()))
 }
 
 /// Directories are named by descriptor: no name has to be escaped, none can change meaning between look and

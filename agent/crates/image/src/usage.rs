@@ -2,67 +2,50 @@
 
 use edgelet_sys::root::{Resolve, RootDir};
 use nix::dir::Dir;
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{FileStat, fstatat};
+use nix::fcntl::OFlag;
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// Bytes of disk that the tree at `name` takes, directories included. Nothing there is zero.
 pub(crate) fn disk_bytes(parent: &RootDir, name: &OsStr) -> io::Result<u64> {
-    // `st_blocks` counts 512 bytes on every file system (stat(2)).
-    walk(parent, name, |stat| u64::try_from(stat.st_blocks).unwrap_or_default() * 512)
+    // Blocks are of 512 bytes here on every file system (stat(2)).
+    walk(parent, name, |meta| meta.blocks() * 512)
 }
 
 /// Bytes of the regular files of the tree at `name`, holes included, each file once however many names
 /// it has.
 pub(crate) fn file_bytes(parent: &RootDir, name: &OsStr) -> io::Result<u64> {
-    walk(parent, name, |stat| match stat.st_mode & nix::libc::S_IFMT {
-        nix::libc::S_IFREG => u64::try_from(stat.st_size).unwrap_or_default(),
-        _ => 0,
-    })
+    walk(parent, name, |meta| if meta.is_file() { meta.len() } else { 0 })
 }
 
 /// Adds up `measure` over every object. One directory is open at a time.
-fn walk(parent: &RootDir, name: &OsStr, measure: impl Fn(&FileStat) -> u64) -> io::Result<u64> {
-    let Some(top) = parent.place(name)?.stat()? else { return Ok(0) };
-    let mut sum = measure(&top);
+fn walk(parent: &RootDir, name: &OsStr, measure: impl Fn(&Metadata) -> u64) -> io::Result<u64> {
+    let mut sum = 0;
     let mut seen = HashSet::new();
-    let mut left: Vec<PathBuf> = is_directory(&top).then(|| name.into()).into_iter().collect();
+    let mut left = vec![PathBuf::from(name)];
     while let Some(path) = left.pop() {
-        let directory = parent.open_with(&path, DIRECTORY, 0, Resolve::NoSymlinks)?;
-        let at = directory.as_raw_fd();
-        for entry in Dir::from(directory.try_clone()?)?.iter() {
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
+        let Some(meta) = parent.place(&path)?.stat()? else { continue };
+        if meta.is_dir() {
+            let directory = parent.open_with(&path, OFlag::O_DIRECTORY, 0, Resolve::NoSymlinks)?;
+            for entry in Dir::from(directory)?.iter() {
+                let entry = entry?;
+                match entry.file_name().to_bytes() {
+                    b"." | b".." => {}
+                    name => left.push(path.join(OsStr::from_bytes(name))),
+                }
             }
-            let stat = match fstatat(Some(at), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                Err(Errno::ENOENT) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if is_directory(&stat) {
-                left.push(path.join(OsStr::from_bytes(name.to_bytes())));
-            } else if stat.st_nlink > 1 && !seen.insert(stat.st_ino) {
-                continue;
-            }
-            sum += measure(&stat);
+        } else if meta.nlink() > 1 && !seen.insert(meta.ino()) {
+            continue;
         }
+        sum += measure(&meta);
     }
     Ok(sum)
 }
-
-fn is_directory(stat: &FileStat) -> bool {
-    stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR
-}
-
-const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW);
 
 #[cfg(test)]
 mod tests {

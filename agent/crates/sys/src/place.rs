@@ -4,11 +4,11 @@
 use crate::xattr;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags};
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags};
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -49,11 +49,12 @@ impl Place {
     }
 
     /// What is there, not followed; `None` when nothing is.
-    pub fn stat(&self) -> io::Result<Option<FileStat>> {
-        match nix::sys::stat::fstatat(self.at(), self.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(error) => Err(error.into()),
+    pub fn stat(&self) -> io::Result<Option<Metadata>> {
+        match self.open(OFlag::O_PATH, 0) {
+            // The standard library's call has 64-bit fields on every target.
+            Ok(fd) => Ok(Some(File::from(fd).metadata()?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -70,7 +71,7 @@ impl Place {
 
     /// Opens what is there, not followed. `O_CLOEXEC` and `O_NOFOLLOW` are always added.
     pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
-        let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let flags = with_large_files(flags) | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let fd = nix::fcntl::openat(self.at(), self.name(), flags, Mode::from_bits_truncate(mode))?;
         // SAFETY: `openat` just returned this descriptor, and nobody else has it.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -129,8 +130,7 @@ impl Place {
     /// Sets permission bits, including set-id and sticky bits. `EOPNOTSUPP` on a symbolic link.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         let fd = self.open(OFlag::O_PATH, 0)?;
-        let stat = nix::sys::stat::fstat(fd.as_raw_fd())?;
-        if stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
+        if File::from(fd.try_clone()?).metadata()?.is_symlink() {
             return Err(Errno::EOPNOTSUPP.into());
         }
         // An O_PATH descriptor takes no fchmod, and opening a device or a pipe properly has effects.
@@ -140,12 +140,12 @@ impl Place {
     }
 
     /// Sets access and modification time to the same moment, without following. A time that the target's
-    /// `time_t` cannot hold is kept at its nearest end.
+    /// `time_t` cannot hold becomes 1970.
     // `time_t` and `c_long` are 32 bits wide on some targets, and the same as ours on the others.
-    #[allow(clippy::useless_conversion, clippy::cast_possible_truncation)]
+    #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
     pub fn set_mtime(&self, seconds: i64, nanos: u32) -> io::Result<()> {
-        let seconds = seconds.clamp(libc::time_t::MIN.into(), libc::time_t::MAX.into());
-        let time = TimeSpec::new(seconds as libc::time_t, nanos.min(999_999_999) as libc::c_long);
+        let nanos = nanos.min(999_999_999).try_into().unwrap_or_default();
+        let time = TimeSpec::new(seconds.try_into().unwrap_or_default(), nanos);
         let flags = UtimensatFlags::NoFollowSymlink;
         Ok(nix::sys::stat::utimensat(self.at(), self.name(), &time, &time, flags)?)
     }
@@ -158,6 +158,14 @@ impl Place {
 
     fn at(&self) -> Option<RawFd> {
         Some(self.dir.as_raw_fd())
+    }
+}
+
+/// On 32-bit targets a file of 2 GiB needs a flag to be opened; it is no flag of reference-only descriptors.
+pub(crate) fn with_large_files(flags: OFlag) -> OFlag {
+    match flags.contains(OFlag::O_PATH) {
+        true => flags,
+        false => flags | OFlag::O_LARGEFILE,
     }
 }
 

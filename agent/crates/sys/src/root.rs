@@ -4,7 +4,7 @@
 //! look. So there are no string paths into a root file system. A path is resolved by the kernel
 //! against a descriptor (`openat2`, Linux 5.6), and what was opened is used through its descriptor.
 
-use crate::place::Place;
+use crate::place::{Place, with_large_files};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
@@ -79,7 +79,7 @@ impl RootDir {
             false => Mode::empty(),
         };
         let how = OpenHow::new()
-            .flags(flags | OFlag::O_CLOEXEC)
+            .flags(with_large_files(flags) | OFlag::O_CLOEXEC)
             .mode(mode)
             .resolve(resolve.flags() | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let mut attempts = 0;

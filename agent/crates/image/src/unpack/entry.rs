@@ -6,7 +6,7 @@ use edgelet_sys::place::{Node, Place};
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 
 /// What stands at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,18 +27,14 @@ pub(super) enum Existing {
 }
 
 impl Existing {
-    // The fields of `stat` differ in width between targets.
-    #[allow(clippy::useless_conversion, clippy::cast_sign_loss)]
     pub(super) fn at(place: &Place) -> io::Result<Self> {
-        let Some(stat) = place.stat()? else { return Ok(Existing::Nothing) };
-        let inode = u64::from(stat.st_ino);
-        Ok(match stat.st_mode & nix::libc::S_IFMT {
-            nix::libc::S_IFDIR => Existing::Directory,
-            nix::libc::S_IFCHR if stat.st_rdev == 0 => Existing::Whiteout,
-            nix::libc::S_IFREG => {
-                Existing::File { bytes: stat.st_size as u64, links: u64::from(stat.st_nlink), inode }
-            }
-            _ => Existing::Other { inode },
+        let Some(meta) = place.stat()? else { return Ok(Existing::Nothing) };
+        let (kind, inode) = (meta.file_type(), meta.ino());
+        Ok(match () {
+            () if kind.is_dir() => Existing::Directory,
+            () if kind.is_char_device() && meta.rdev() == 0 => Existing::Whiteout,
+            () if kind.is_file() => Existing::File { bytes: meta.len(), links: meta.nlink(), inode },
+            () => Existing::Other { inode },
         })
     }
 
