@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +47,27 @@ impl Cgroup {
     /// Makes the groups and puts a process into them.
     pub(crate) fn enter(&self, pid: i32) -> Result<(), SpawnError> {
         self.manager()?.add_task(Pid::from_raw(pid)).map_err(failed)
+    }
+
+    /// Puts a further process into the groups of a container whose first process is `init`. On version 2
+    /// the container may have moved its processes into groups of its own, and made its outer group one
+    /// that takes none (cgroups(7), "no internal processes"); then the new one joins `init`.
+    pub(crate) fn join(&self, pid: i32, init: i32) -> Result<(), SpawnError> {
+        match self.enter(pid) {
+            Err(_) if is_unified() && self.follow(pid, init).is_ok() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn follow(&self, pid: i32, init: i32) -> io::Result<()> {
+        let text = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
+        let group = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or(io::ErrorKind::NotFound)?;
+        let outside = self.path.strip_prefix("/").is_ok_and(|own| !Path::new(group).starts_with(own));
+        if outside {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let file = Path::new(common::DEFAULT_CGROUP_ROOT).join(group).join(common::CGROUP_PROCS);
+        fs::OpenOptions::new().write(true).open(file)?.write_all(pid.to_string().as_bytes())
     }
 
     /// Sets limits.

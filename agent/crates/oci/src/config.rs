@@ -4,6 +4,7 @@ use crate::error::CreateError;
 use crate::hooks;
 use crate::mounts::{MountPlan, root_propagation};
 use crate::namespaces::Namespaces;
+use crate::normalise;
 use crate::program::Program;
 use crate::refuse;
 use crate::seccomp::Filter;
@@ -57,8 +58,7 @@ impl Config {
     /// Checks a configuration. `bundle` is absolute.
     pub(crate) fn parse(json: Value, bundle: PathBuf) -> Result<Self, CreateError> {
         refuse::refuse_unsupported(&json).map_err(|field| CreateError::NotSupported { field })?;
-        let spec: Spec =
-            serde_json::from_value(without_unknown_capabilities(json.clone())).map_err(invalid)?;
+        let spec: Spec = serde_json::from_value(normalise::normalised(json.clone())).map_err(invalid)?;
         check_version(spec.version())?;
         let root = spec.root().as_ref().ok_or_else(|| invalid("root is missing"))?;
         let root = bundle.join(root.path());
@@ -114,23 +114,6 @@ fn check_version(version: &str) -> Result<(), CreateError> {
         [Ok(1), Ok(_), Ok(_)] => Ok(()),
         _ => Err(invalid(format!("ociVersion {version:?}: must be 1.x.y"))),
     }
-}
-
-/// OCI runtime-spec 1.1, config.md, "Linux Process": names that are not known warn and do not fail.
-fn without_unknown_capabilities(mut json: Value) -> Value {
-    let sets = json.pointer_mut("/process/capabilities").and_then(Value::as_object_mut);
-    for (set, names) in sets.into_iter().flatten() {
-        let Some(names) = names.as_array_mut() else { continue };
-        names.retain(|name| {
-            let known =
-                name.as_str().is_none_or(|name| caps::to_canonical(name).parse::<caps::Capability>().is_ok());
-            if !known {
-                log::warn!("capability ignored, not known here name={name} set={set}");
-            }
-            known
-        });
-    }
-    json
 }
 
 #[cfg(test)]

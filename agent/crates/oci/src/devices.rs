@@ -12,6 +12,7 @@ use nix::sys::stat::SFlag;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Makes the listed devices, the default ones, and the links that programs expect.
@@ -94,9 +95,9 @@ impl Device {
         }
         let place = root.place(&self.path)?;
         match place.stat()? {
-            Some(found) if self.is(found.st_mode, found.st_rdev) => return Ok(()),
+            Some(found) if self.is(found.mode(), found.rdev()) => return Ok(()),
             // A file to mount on, left by an earlier container of the same root.
-            Some(found) if bind && found.st_mode & libc::S_IFMT == libc::S_IFREG => {}
+            Some(found) if bind && found.is_file() => {}
             Some(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there")),
             None if bind => drop(place.create(0o644)?),
             None => return self.make_node(&place),

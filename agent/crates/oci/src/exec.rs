@@ -7,12 +7,12 @@ use crate::error::{ControlError, During, ExecError, SpawnError};
 use crate::init::become_root_inside;
 use crate::launch::{Launch, set_umask};
 use crate::namespaces::Detour;
-use crate::options::{ExecOptions, ExecProcess};
+use crate::options::{Changes, ExecOptions, ExecProcess};
 use crate::program::Program;
 use crate::record::{Entry, Record};
 use crate::runtime::{Process, Runtime, Status};
 use crate::seccomp::Filter;
-use crate::{Id, console, refuse, spec};
+use crate::{Id, console, refuse};
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process;
 use edgelet_sys::root::RootDir;
@@ -51,7 +51,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
     let child = process::spawn(0, move || entrant.live(theirs)).during("start process")?;
     detour.leave()?;
     let finished = (|| {
-        cgroup.enter(child.pid())?;
+        cgroup.join(child.pid(), join.init)?;
         channel.go()?;
         channel.expect(Report::Ready, STEP_LIMIT)?;
         constrain(&program, child.pid())?;
@@ -76,6 +76,8 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
 
 /// The container's namespaces that differ from the caller's.
 struct Join {
+    /// The container's first process.
+    init: i32,
     /// Entered by the caller for its child.
     pid: Option<OwnedFd>,
     /// Entered by the child, in this order.
@@ -85,7 +87,7 @@ struct Join {
 fn join(record: &Record, id: &Id) -> Result<Join, ExecError> {
     let gone = || ControlError::NotRunning(id.clone());
     let (init, held) = record.open_init().during("open init")?.ok_or_else(gone)?;
-    let mut join = Join { pid: None, inside: Vec::new() };
+    let mut join = Join { init: init.pid, pid: None, inside: Vec::new() };
     // The user namespace last: joining the others takes rights that are given up with it.
     for kind in Kind::ALL.into_iter().rev() {
         let theirs = Path::new("/proc").join(init.pid.to_string()).join("ns").join(kind.file());
@@ -166,47 +168,45 @@ impl Entrant<'_> {
 
 /// What is asked for, checked.
 fn program(process: &ExecProcess, config: &Config) -> Result<Program, ExecError> {
-    let process = match process {
+    match process {
         ExecProcess::Full(process) => {
             let json =
                 serde_json::to_value(process).map_err(|error| ExecError::Invalid(error.to_string()))?;
             refuse::refuse_in_process(&json).map_err(|field| ExecError::NotSupported { field })?;
-            return Program::parse(process).map_err(ExecError::Invalid);
+            Program::parse(process).map_err(ExecError::Invalid)
         }
-        like @ ExecProcess::Like { .. } => like,
-    };
-    let ExecProcess::Like {
-        args,
-        env,
-        cwd,
-        user,
-        additional_gids,
-        capabilities,
-        terminal,
-        no_new_privileges,
-    } = process
-    else {
-        unreachable!("the other variant was handled above");
-    };
-    let invalid = |reason: String| ExecError::Invalid(reason);
-    let mut wanted: spec::Process =
-        config.spec.process().clone().ok_or_else(|| invalid("the container has no process".to_owned()))?;
-    wanted.set_args(Some(args.clone())).set_terminal(Some(*terminal)).set_console_size(None);
-    let mut program = Program::parse(&wanted).map_err(invalid)?;
-    program.env.retain(|entry| !env.iter().any(|newer| name_of(newer) == name_of(entry)));
-    program.env.extend(env.iter().cloned());
-    if let Some(cwd) = cwd {
-        program.cwd = cwd.clone();
+        ExecProcess::Like(changes) => changed(config, changes).map_err(ExecError::Invalid),
     }
-    if let Some((uid, gid)) = user {
-        program.identity.uid = *uid;
-        program.identity.gid = gid.unwrap_or(program.identity.gid);
+}
+
+/// The container's own process with some of it replaced.
+fn changed(config: &Config, changes: &Changes) -> Result<Program, String> {
+    let mut process = config.spec.process().clone().ok_or("the container has no process")?;
+    let mut env = process.env().clone().unwrap_or_default();
+    env.retain(|entry| !changes.env.iter().any(|newer| name_of(newer) == name_of(entry)));
+    env.extend(changes.env.iter().cloned());
+    process.set_args(Some(changes.args.clone()));
+    process.set_env(Some(env));
+    process.set_terminal(Some(changes.terminal));
+    process.set_console_size(None);
+    if let Some(cwd) = &changes.cwd {
+        process.set_cwd(cwd.clone());
     }
-    program.identity.groups.extend(additional_gids);
-    program.no_new_privileges = no_new_privileges.unwrap_or(program.no_new_privileges);
-    for name in capabilities {
+    if let Some(value) = changes.no_new_privileges {
+        process.set_no_new_privileges(Some(value));
+    }
+    let user = process.user_mut();
+    if let Some((uid, gid)) = changes.user {
+        user.set_uid(uid);
+        user.set_gid(gid.unwrap_or(user.gid()));
+    }
+    let groups = user.additional_gids().iter().flatten().chain(&changes.additional_gids).copied().collect();
+    user.set_additional_gids(Some(groups));
+
+    let mut program = Program::parse(&process)?;
+    for name in &changes.capabilities {
         let capability =
-            caps::to_canonical(name).parse().map_err(|_| invalid(format!("no capability {name:?}")))?;
+            caps::to_canonical(name).parse().map_err(|_| format!("there is no capability {name:?}"))?;
         let sets = &mut program.identity.capabilities;
         sets.bounding.insert(capability);
         sets.effective.insert(capability);

@@ -1,6 +1,7 @@
 //! Finding the program in the container, from inside, as execvp(3) would.
 
-use crate::error::{During, SpawnError};
+use crate::error::SpawnError;
+use nix::errno::Errno;
 use nix::unistd::AccessFlags;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -28,7 +29,7 @@ pub(crate) fn find(name: &str, env: &[String]) -> Result<PathBuf, SpawnError> {
             Err(_) => {}
         }
     }
-    Err(refused(name, denied.unwrap_or(io::ErrorKind::NotFound.into()), " in $PATH"))
+    Err(refused(name, denied.unwrap_or(Errno::ENOENT.into()), " in $PATH"))
 }
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -38,7 +39,7 @@ fn check(path: &Path) -> io::Result<()> {
     // Root may access everything, but even root executes no directory and nothing without an x bit.
     match found.is_file() && found.mode() & 0o111 != 0 {
         true => Ok(nix::unistd::access(path, AccessFlags::X_OK)?),
-        false => Err(io::ErrorKind::PermissionDenied.into()),
+        false => Err(Errno::EACCES.into()),
     }
 }
 
@@ -49,8 +50,5 @@ pub(crate) fn refused(name: &str, error: io::Error, place: &str) -> SpawnError {
         io::ErrorKind::PermissionDenied => DENIED.to_owned(),
         _ => "cannot be executed".to_owned(),
     };
-    match Err::<(), _>(error).during(format!("exec {name:?}: {words}")) {
-        Err(failure) => failure,
-        Ok(()) => unreachable!("an error stays an error"),
-    }
+    SpawnError::Step { step: format!("exec {name:?}: {words}"), source: error }
 }

@@ -33,6 +33,7 @@ mod start;
 mod config;
 mod mounts;
 mod namespaces;
+mod normalise;
 mod program;
 mod refuse;
 mod seccomp;
@@ -60,7 +61,7 @@ mod record;
 pub use cgroup::mode as cgroup_mode;
 pub use error::{ControlError, CreateError, ExecError, InitFailure, StartError};
 pub use id::{Id, IdError};
-pub use options::{ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};
+pub use options::{Changes, ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};
 pub use runtime::{Process, Runtime, State, Status};
 pub use seccomp::default_profile as default_seccomp_profile;
 

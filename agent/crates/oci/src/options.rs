@@ -73,23 +73,28 @@ pub enum ExecProcess {
     /// Exactly this; nothing is taken from the container's configuration.
     Full(Box<spec::Process>),
     /// The container's own process with some of it replaced.
-    Like {
-        /// Program and arguments.
-        args: Vec<String>,
-        /// `NAME=value`, added to the configured environment; a later value for a name wins.
-        env: Vec<String>,
-        /// Absolute, inside; the configured one when absent.
-        cwd: Option<PathBuf>,
-        /// User and group id; the configured ones when absent.
-        user: Option<(u32, Option<u32>)>,
-        /// Groups added to the configured ones.
-        additional_gids: Vec<u32>,
-        /// Capabilities added to the bounding, effective and permitted sets; never to the inheritable
-        /// set (CVE-2022-29162).
-        capabilities: Vec<String>,
-        /// Whether it gets a terminal.
-        terminal: bool,
-        /// Replaces the configured value when set.
-        no_new_privileges: Option<bool>,
-    },
+    Like(Changes),
+}
+
+/// What `exec` replaces in the container's own process. The default replaces nothing but the program,
+/// which must be given.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`, added to the configured environment; a later value for a name wins.
+    pub env: Vec<String>,
+    /// Absolute, inside; the configured one when absent.
+    pub cwd: Option<PathBuf>,
+    /// User and group id; the configured ones when absent.
+    pub user: Option<(u32, Option<u32>)>,
+    /// Groups added to the configured ones.
+    pub additional_gids: Vec<u32>,
+    /// Capabilities added to the bounding, effective and permitted sets; never to the inheritable set
+    /// (CVE-2022-29162).
+    pub capabilities: Vec<String>,
+    /// Whether it gets a terminal.
+    pub terminal: bool,
+    /// Replaces the configured value when set.
+    pub no_new_privileges: Option<bool>,
 }

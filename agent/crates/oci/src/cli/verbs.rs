@@ -2,7 +2,9 @@
 
 use super::arguments::{Arguments, Known, UsageError};
 use super::foreground::{self, Relay, Signals};
-use crate::{ConsoleSocket, ControlError, CreateOptions, ExecOptions, ExecProcess, Id, Runtime, features};
+use crate::{
+    Changes, ConsoleSocket, ControlError, CreateOptions, ExecOptions, ExecProcess, Id, Runtime, features,
+};
 use edgelet_sys::process::Child;
 use edgelet_types::Fault;
 use nix::sys::signal::Signal;
@@ -177,7 +179,7 @@ fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
     let process = exec_process(&arguments, program)?;
     let terminal = match &process {
         ExecProcess::Full(process) => process.terminal().unwrap_or(false),
-        ExecProcess::Like { terminal, .. } => *terminal,
+        ExecProcess::Like(changes) => changes.terminal,
     };
     let mut options = ExecOptions::new(process);
     options.console = arguments.value("console-socket").map(|path| ConsoleSocket::Path(PathBuf::from(path)));
@@ -230,7 +232,7 @@ fn exec_process(arguments: &Arguments, program: &[String]) -> Result<ExecProcess
         Some((uid, gid)) => Some((number("--user", uid)?, Some(number("--user", gid)?))),
     };
     let groups = both("additional-gids", "g");
-    Ok(ExecProcess::Like {
+    Ok(ExecProcess::Like(Changes {
         args: program.to_vec(),
         env: both("env", "e"),
         cwd: arguments.value("cwd").map(PathBuf::from),
@@ -242,7 +244,7 @@ fn exec_process(arguments: &Arguments, program: &[String]) -> Result<ExecProcess
         capabilities: both("cap", "c"),
         terminal: arguments.has("tty") || arguments.has("t"),
         no_new_privileges: arguments.has("no-new-privs").then_some(true),
-    })
+    }))
 }
 
 fn state(runtime: &Runtime, words: &[String]) -> Result<u8, String> {

@@ -183,9 +183,8 @@ impl Bundle {
     pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
         let mount_points = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
         let mount_points = mount_points.lines().filter(|line| line.contains(" - cgroup"));
-        let directory = |line: &str| {
-            PathBuf::from(line.split(' ').nth(4).expect("mount point")).join("edgelet-test").join(&self.id)
-        };
+        let directory =
+            |line: &str| PathBuf::from(line.split(' ').nth(4).expect("mount point")).join(&self.id);
         mount_points.map(directory).filter(|directory| directory.exists()).collect()
     }
 }
@@ -229,7 +228,7 @@ fn config(args: &[&str], id: &str) -> Value {
             {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
         ],
         "linux": {
-            "cgroupsPath": format!("/edgelet-test/{id}"),
+            "cgroupsPath": format!("/{id}"),
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
             "namespaces": [
                 {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "network"}, {"type": "cgroup"},
