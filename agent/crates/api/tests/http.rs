@@ -236,6 +236,9 @@ fn a_deployment_goes_through_its_stages() {
     assert_eq!(json!(stages), json!(["persisting", "pulling", "creating", "starting", "done", "done"]));
     let (_, list) = get(&server, "/v1/deploy/microservices");
     assert_eq!(list["data"]["count"], 2);
+    assert_eq!(get(&server, "/v1/deploy/microservices/hello").1["data"]["name"], "hello");
+    assert_eq!(exchange(&server, "DELETE /v1/deploy/microservices/hello", &[], "").0, 200);
+    assert_eq!(get(&server, "/v1/deploy/microservices/hello").0, 404);
 }
 
 #[test]

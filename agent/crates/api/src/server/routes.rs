@@ -142,12 +142,26 @@ fn deploy(context: &Arc<Context>) -> Routes {
     // The body has been read and measured before it gets here.
     let form = || warp::multipart::form().max_length(None);
     let list = path!("deploy" / "microservices").and(get()).and(with(context)).then(apply::list);
+    let inspect =
+        path!("deploy" / "microservices" / String).and(get()).and(with(context)).then(apply::inspect);
+    let delete =
+        path!("deploy" / "microservices" / String).and(warp::delete()).and(with(context)).then(apply::delete);
     let apply =
         path!("deploy" / "microservices:apply").and(post()).and(form()).and(with(context)).then(apply::apply);
     let status =
         path!("deploy" / "microservices:apply" / String).and(get()).and(with(context)).then(apply::status);
     let validate = path!("deploy" / "microservices:validate").and(post()).and(form()).then(apply::validate);
-    list.or(apply).unify().or(status).unify().or(validate).unify().boxed()
+    list.or(inspect)
+        .unify()
+        .or(delete)
+        .unify()
+        .or(apply)
+        .unify()
+        .or(status)
+        .unify()
+        .or(validate)
+        .unify()
+        .boxed()
 }
 
 fn with(
