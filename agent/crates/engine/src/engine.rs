@@ -250,15 +250,28 @@ impl Engine {
     fn accept(&mut self, workload: Workload, now: Now) -> Result<(), Fault> {
         let change = Change::PutWorkload(Box::new(workload.clone()));
         self.journal.commit(vec![change], now.monotonic)?;
-        self.protected.remove(workload.id.as_str());
+        if self.protected.remove(workload.id.as_str()) {
+            // Its instances were not looked at so far. Nothing is decided until they are.
+            self.watch.free_bytes = None;
+        }
         let workload = Arc::new(workload);
         match self.units.get_mut(&workload.id) {
             Some(unit) => unit.workload = workload,
-            None => {
-                self.units.insert(workload.id.clone(), Unit::new(workload, None, now));
-            }
+            None => self.take_in(workload, now),
         }
         Ok(())
+    }
+
+    /// Takes a new workload in, with what there is of it already: its identity may have been known before.
+    fn take_in(&mut self, workload: Arc<Workload>, now: Now) {
+        let id = workload.id.clone();
+        let mut unit = Unit::new(workload, None, now);
+        let strays = std::mem::take(&mut self.strays);
+        (unit.runs, self.strays) =
+            strays.into_iter().partition(|(_, run)| run.workload.as_ref() == Some(&id));
+        unit.step =
+            self.flights.iter().find(|(_, flight)| flight.workload() == Some(&id)).map(|(step, _)| *step);
+        self.units.insert(id, unit);
     }
 
     fn forgive(&mut self, id: &WorkloadId) {

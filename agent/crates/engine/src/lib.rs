@@ -20,6 +20,7 @@ pub mod step;
 mod engine;
 
 mod admit;
+mod answer;
 mod describe;
 mod execute;
 mod observe;

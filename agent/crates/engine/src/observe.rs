@@ -61,10 +61,8 @@ impl Engine {
         workload: Option<&WorkloadId>,
         container: &ContainerId,
     ) -> Option<&mut Run> {
-        match workload.and_then(|workload| self.units.get_mut(workload)) {
-            Some(unit) => unit.runs.get_mut(container),
-            None => self.strays.get_mut(container),
-        }
+        let of_unit = workload.and_then(|workload| self.units.get_mut(workload)?.runs.get_mut(container));
+        of_unit.or_else(|| self.strays.get_mut(container))
     }
 
     /// Learns the state of one run, and remembers what it means.

@@ -135,7 +135,14 @@ impl Unit {
             return self.count(container, generation, cause, now);
         }
         self.health.ended(container, now.monotonic);
-        self.tell(now, format!("an instance of generation {generation} ended as it should: {cause}"));
+        let how = if wanted && !ending {
+            "had ended before"
+        } else if ending {
+            "ended as asked"
+        } else {
+            "ended by itself, and is not wanted any more"
+        };
+        self.tell(now, format!("an instance of generation {generation} {how}: {cause}"));
         Ending::Expected
     }
 

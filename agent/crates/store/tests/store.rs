@@ -102,6 +102,28 @@ fn what_was_committed_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_reader_never_sees_half_a_commit() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let store = Store::open(&dir.path().join("state.redb")).expect("open");
+    let both = |generation| {
+        let row = Workload { generation, ..workload(1) };
+        [Change::PutWorkload(Box::new(row)), Change::PutTrace(Trace { generation, ..trace(1) })]
+    };
+    store.commit(&both(0)).expect("commit");
+    let last = 200;
+    std::thread::scope(|threads| {
+        threads.spawn(|| (1..=last).for_each(|generation| store.commit(&both(generation)).expect("commit")));
+        let mut seen = 0;
+        while seen < last {
+            let contents = store.load().expect("load");
+            assert_eq!(contents.workloads[0].generation, contents.traces[0].generation);
+            assert!(contents.workloads[0].generation >= seen, "time goes forward");
+            seen = contents.workloads[0].generation;
+        }
+    });
+}
+
+#[test]
 fn only_root_can_read_the_file_and_only_one_daemon_can_open_it() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("state.redb");

@@ -92,6 +92,9 @@ fn words(todo: &Todo) -> String {
     }
 }
 
+/// What is there, the target, the runs, and what is decided.
+type Case = (&'static str, Target, Vec<(u8, Run)>, &'static str);
+
 #[test]
 fn one_workload_gets_the_step_that_its_facts_call_for() {
     use RunState::{Absent, Lost, Running, Starting};
@@ -101,7 +104,7 @@ fn one_workload_gets_the_step_that_its_facts_call_for() {
     let killed = |at| Run { killed: Some(secs(at)), ..asked(900) };
     let later = |run| Run { retry_from: secs(1005), ..run };
     let rebooted = |run| Run { of_this_boot: false, ..run };
-    let cases: &[(&str, Target, Vec<(u8, Run)>, &str)] = &[
+    let cases: &[Case] = &[
         ("nothing runs", Run_, vec![], "start"),
         ("it runs", Run_, vec![(1, run(2, alive.clone()))], "Nothing"),
         ("it is being started", Run_, vec![(1, run(2, Starting))], "Starting(1050s)"),

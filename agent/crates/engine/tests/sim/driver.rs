@@ -8,16 +8,18 @@ use crate::scenario::{self, Intent, SLOTS, Scenario};
 use crate::world::{Container, Program, World};
 use crate::{Cut, Mutant};
 use edgelet_engine::{
-    Action, Actual, Answer, Apply, AsOf, Engine, Entropy, HeldImage, Now, Outcome, Settings, StepId, Tick,
+    Action, Actual, Answer, Apply, AsOf, Engine, Entropy, HeldImage, Now, Settings, StepId, Tick,
 };
 use edgelet_types::workload::{Source, Target};
 use edgelet_types::{
-    ContainerId, Digest, Fault, ImageRef, Name, Platform, Reason, UnixMillis, Workload, WorkloadId,
-    WorkloadSpec,
+    ContainerId, Digest, ImageRef, Name, Platform, Reason, UnixMillis, Workload, WorkloadId, WorkloadSpec,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+mod perform;
+mod promises;
 
 const PULLS: usize = 2;
 const STEPS: usize = 4;
@@ -378,237 +380,6 @@ impl Sim {
         }
     }
 
-    // ---- carrying out steps -----------------------------------------------------------------------------
-
-    /// Checks a step before it is carried out.
-    fn admit(&mut self, action: &Action) -> Run {
-        let disk = self.disk.lock().expect("lock");
-        match action {
-            Action::Start { workload, container, .. } => {
-                self.counts.starts += 1;
-                if !disk.traces.contains_key(container) && self.mutant != Mutant::ForgetsTraces {
-                    return Err(format!("{container} is started without a journal entry"));
-                }
-                let late = self.scenario.delays_starts();
-                drop(disk);
-                self.back_off.start(&workload.id, self.now, late)
-            }
-            Action::Pull { image, .. } if self.world.images.contains(image) => {
-                Err(format!("{image} is here and is pulled again"))
-            }
-            Action::Stop { workload: Some(id), container } => {
-                let (Some(row), Some(run)) = (disk.workloads.get(id), self.world.containers.get(container))
-                else {
-                    return Ok(());
-                };
-                let replaced = row.target == Target::Running && run.confirmed && run.is_live();
-                match replaced && !self.world.images.contains(&row.spec.image) {
-                    true => Err(format!("{container} is stopped for an image that is not here")),
-                    false => Ok(()),
-                }
-            }
-            Action::Remove { workload: Some(id), container } => {
-                let (Some(row), Some(run)) = (disk.workloads.get(id), self.world.containers.get(container))
-                else {
-                    return Ok(());
-                };
-                let wanted = row.target == Target::Running && row.generation == run.generation;
-                match wanted && run.confirmed && run.is_live() {
-                    true => Err(format!("{container} runs as wanted and is removed")),
-                    false => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn count_flights(&self) -> Run {
-        let pulls: Vec<&ImageRef> = self
-            .flights
-            .values()
-            .filter_map(|flight| match &flight.action {
-                Action::Pull { image, .. } => Some(image),
-                _ => None,
-            })
-            .collect();
-        let mut once = pulls.clone();
-        once.sort();
-        once.dedup();
-        let owners: Vec<&WorkloadId> =
-            self.flights.values().filter_map(|flight| owner(&flight.action)).collect();
-        let mut single = owners.clone();
-        single.sort();
-        single.dedup();
-        let others = self.flights.len() - pulls.len();
-        match () {
-            () if pulls.len() > PULLS || others > STEPS => Err("too much is in flight".to_owned()),
-            () if once.len() < pulls.len() => Err("two pulls of one image are in flight".to_owned()),
-            () if single.len() < owners.len() => Err("two steps of one workload are in flight".to_owned()),
-            () => Ok(()),
-        }
-    }
-
-    /// Carries out one stage of a step. The daemon may die before and after it.
-    fn act(&mut self, step: StepId, stage: u32) -> Run {
-        if self.pass() {
-            return Ok(());
-        }
-        let flight = self.flights.get(&step).expect("in flight");
-        let (action, cancelled) = (flight.action.clone(), flight.cancelled);
-        let answer = self.perform(&action, stage, cancelled)?;
-        if self.pass() {
-            return Ok(());
-        }
-        let delay = self.millis(if matches!(action, Action::Pull { .. }) { 3_000 } else { 30 });
-        let next = match answer {
-            Some(answer) => DaemonEvent::Answer(step, answer),
-            None => DaemonEvent::Act(step, stage + 1),
-        };
-        self.push_daemon(delay, next);
-        Ok(())
-    }
-
-    /// Does one stage; answers when it was the last, or when it failed.
-    fn perform(&mut self, action: &Action, stage: u32, cancelled: bool) -> Run<Option<Answer>> {
-        let trouble = self.now < self.scenario.quiet && self.rng.one_in(self.scenario.trouble_one_in);
-        let fail = |reason| Ok(Some(Err(Fault::new(reason, "trouble"))));
-        Ok(match action {
-            Action::Pull { .. } if cancelled => return fail(Reason::Cancelled),
-            Action::Pull { .. } if trouble => {
-                let reasons =
-                    [Reason::RegistryUnreachable, Reason::ImageNotFound, Reason::NoSpace, Reason::Cancelled];
-                return fail(*self.rng.pick(&reasons));
-            }
-            Action::Pull { .. } if stage == 0 => None,
-            Action::Pull { image, .. } => {
-                self.world.images.insert(image.clone());
-                let id = Digest::of(image.to_string().as_bytes());
-                Some(Ok(Outcome::Pulled { id, manifest: None }))
-            }
-            Action::Start { .. } if trouble => {
-                return fail(*self.rng.pick(&[Reason::StartFailed, Reason::Conflict, Reason::TimedOut]));
-            }
-            Action::Start { workload, container, .. } => self.start(workload, container, stage)?,
-            Action::Stop { container, .. } => {
-                if !trouble {
-                    let deaf = self.nature(container).is_some_and(|nature| nature.deaf);
-                    let running = matches!(
-                        self.world.containers.get(container),
-                        Some(Container { program: Program::Running { .. }, .. })
-                    );
-                    if running && !deaf {
-                        let delay = self.millis(2_000);
-                        self.push_machine(delay, MachineEvent::Ends(container.clone(), 143));
-                    }
-                    return Ok(Some(Ok(Outcome::Done)));
-                }
-                return fail(Reason::Internal);
-            }
-            Action::Kill { container, .. } => {
-                if trouble {
-                    return fail(Reason::Internal);
-                }
-                self.push_machine(Duration::from_millis(10), MachineEvent::Ends(container.clone(), 137));
-                Some(Ok(Outcome::Done))
-            }
-            Action::Remove { .. } if trouble => return fail(Reason::Storage),
-            Action::Remove { container, .. } => self.remove(container, stage),
-            Action::Forget { workload } => {
-                self.world.forgotten.insert(workload.clone());
-                Some(Ok(Outcome::Done))
-            }
-        })
-    }
-
-    fn start(&mut self, workload: &Workload, id: &ContainerId, stage: u32) -> Run<Option<Answer>> {
-        if stage == 0 {
-            let container = Container {
-                workload: workload.id.clone(),
-                generation: workload.generation,
-                image: workload.spec.image.clone(),
-                scratch: true,
-                mount: false,
-                cgroup: false,
-                program: Program::None,
-                confirmed: false,
-            };
-            self.world.containers.insert(id.clone(), container);
-            return Ok(None);
-        }
-        let container =
-            self.world.containers.get_mut(id).ok_or("a container vanished while it was started")?;
-        match stage {
-            1 => container.mount = true,
-            2 => container.cgroup = true,
-            3 => {
-                container.program = Program::Starting;
-                let delay = self.millis(50);
-                self.push_machine(delay, MachineEvent::Runs(id.clone()));
-            }
-            _ => {
-                return Ok(match container.program {
-                    Program::Starting => None,
-                    Program::Running { pid } => Some(Ok(Outcome::Started { pid, at: self.time().wall })),
-                    Program::Exited(_) => Some(Ok(Outcome::Started { pid: 1, at: self.time().wall })),
-                    _ => Some(Err(Fault::new(Reason::StartFailed, "its shim died"))),
-                });
-            }
-        }
-        Ok(None)
-    }
-
-    fn remove(&mut self, id: &ContainerId, stage: u32) -> Option<Answer> {
-        let Some(container) = self.world.containers.get_mut(id) else { return Some(Ok(Outcome::Done)) };
-        match stage {
-            0 => container.program = Program::None,
-            1 => container.cgroup = false,
-            2 => container.mount = false,
-            _ => {
-                self.world.containers.remove(id);
-                return Some(Ok(Outcome::Done));
-            }
-        }
-        None
-    }
-
-    // ---- the machine ------------------------------------------------------------------------------------
-
-    fn machine_event(&mut self, event: MachineEvent) {
-        match event {
-            MachineEvent::Runs(id) => {
-                if !self.world.run(&id) {
-                    return;
-                }
-                self.news(&id);
-                if let Some(after) = self.nature(&id).and_then(|nature| nature.ends_after) {
-                    let at = after + self.millis(1_000);
-                    if self.now + at < self.scenario.quiet {
-                        self.push_machine(at, MachineEvent::Ends(id, 1));
-                    }
-                }
-            }
-            MachineEvent::Ends(id, code) => {
-                let lost = self.nature(&id).is_some_and(|nature| nature.takes_shim_along);
-                if self.world.end(&id, code, lost) {
-                    self.counts.crashes += u64::from(code == 1);
-                    self.news(&id);
-                }
-            }
-        }
-    }
-
-    fn news(&mut self, id: &ContainerId) {
-        if !(self.scenario.lossy && self.rng.one_in(2)) {
-            let delay = self.millis(200);
-            self.push_daemon(delay, DaemonEvent::News(id.clone()));
-        }
-    }
-
-    fn nature(&self, id: &ContainerId) -> Option<scenario::Nature> {
-        let image = &self.world.containers.get(id)?.image;
-        (0..scenario::IMAGES).find(|n| scenario::image(*n) == *image).map(|n| self.scenario.programs[n])
-    }
-
     // ---- users ------------------------------------------------------------------------------------------
 
     fn intent(&mut self, n: usize) -> Run {
@@ -620,7 +391,7 @@ impl Sim {
         let intent = self.scenario.intents[n].1;
         let slot = intent.slot();
         let before = self.promises[slot].clone();
-        let after = promise(intent, before.as_ref());
+        let after = promises::after(intent, before.as_ref());
         let time = self.time();
         let id = self.row(slot).map(|row| row.id);
         let engine = self.engine.as_mut().expect("checked above");
@@ -704,78 +475,6 @@ impl Sim {
         self.push(self.now + delay, Event::StartDaemon);
     }
 
-    // ---- what must hold ---------------------------------------------------------------------------------
-
-    /// Checks what must hold at every instant.
-    fn watch(&mut self) -> Run {
-        let mut live: BTreeMap<&WorkloadId, &ContainerId> = BTreeMap::new();
-        for (id, container) in self.world.containers.iter().filter(|(_, container)| container.is_live()) {
-            if let Some(other) = live.insert(&container.workload, id) {
-                return Err(format!("two instances of {} live: {other} and {id}", container.workload));
-            }
-        }
-        let disk = self.disk.lock().expect("lock");
-        for (id, record) in &disk.supervision {
-            let counted = self.counted.entry(id.clone()).or_default();
-            if record.restart_count < *counted {
-                return Err(format!(
-                    "the restart count of {id} went from {counted} to {}",
-                    record.restart_count
-                ));
-            }
-            *counted = record.restart_count;
-        }
-        Ok(())
-    }
-
-    /// Checks what must hold when the troubles have been over for long enough.
-    fn finish(&mut self) -> Run {
-        let time = self.time();
-        let facts = self.engine.as_ref().ok_or("there is no daemon at the end")?.facts(time);
-        let mut wanted = 0;
-        for slot in 0..SLOTS {
-            let (promise, row) = (self.promises[slot].clone(), self.row(slot));
-            if !check::kept(promise.as_ref(), row.as_ref()) {
-                return Err(format!("slot {slot}: {promise:?} was promised, durable is {row:?}"));
-            }
-            let Some(row) = row else { continue };
-            let fact = facts.iter().find(|fact| fact.workload.id == row.id).ok_or("a row without a fact")?;
-            let state = fact.state.to_string();
-            match row.target {
-                Target::Deleted => return Err(format!("slot {slot} is still not deleted: {fact:?}")),
-                Target::Stopped if state != "STOPPED" => return Err(format!("slot {slot} is {fact:?}")),
-                Target::Stopped => {}
-                Target::Running => {
-                    wanted += 1;
-                    let is_it = |container: &&Container| {
-                        container.workload == row.id
-                            && container.generation == row.generation
-                            && container.image == row.spec.image
-                            && matches!(container.program, Program::Running { .. })
-                    };
-                    if state != "RUNNING" || self.world.containers.values().filter(is_it).count() != 1 {
-                        return Err(format!("slot {slot} does not run as wanted: {fact:?}"));
-                    }
-                }
-            }
-        }
-        let disk = self.disk.lock().expect("lock");
-        let traced = disk.traces.len();
-        match () {
-            () if self.world.containers.len() != wanted => {
-                Err(format!("{wanted} containers are wanted, and there are {:?}", self.world.containers))
-            }
-            () if traced != wanted && self.mutant == Mutant::None => {
-                Err(format!("{wanted} containers are wanted, and the journal has {traced} entries"))
-            }
-            () if !self.flights.is_empty() => Err("steps are in flight at rest".to_owned()),
-            () if self.asleep.is_some() && !self.scenario.lossy => {
-                Err(format!("the engine wants to be woken in {:?} at rest", self.asleep))
-            }
-            () => Ok(()),
-        }
-    }
-
     // ---- time -------------------------------------------------------------------------------------------
 
     fn time(&self) -> Now {
@@ -805,30 +504,6 @@ impl Sim {
 
     fn push_machine(&mut self, delay: Duration, event: MachineEvent) {
         self.push(self.now + delay, Event::Machine(self.world.boot, event));
-    }
-}
-
-fn owner(action: &Action) -> Option<&WorkloadId> {
-    match action {
-        Action::Pull { .. } => None,
-        Action::Start { workload, .. } => Some(&workload.id),
-        Action::Stop { workload, .. } | Action::Kill { workload, .. } | Action::Remove { workload, .. } => {
-            workload.as_ref()
-        }
-        Action::Forget { workload } => Some(workload),
-    }
-}
-
-/// What a user may expect after a wish.
-fn promise(intent: Intent, before: Option<&Promise>) -> Option<Promise> {
-    let gone = before.is_none_or(|promise| promise.target == Target::Deleted);
-    match intent {
-        Intent::Apply { image, target, .. } => Some(Promise { target, image: scenario::image(image) }),
-        _ if gone => before.cloned(),
-        Intent::SetTarget { target, .. } => before.map(|promise| Promise { target, ..promise.clone() }),
-        Intent::Restart { .. } | Intent::Rebuild { .. } => {
-            before.map(|promise| Promise { target: Target::Running, ..promise.clone() })
-        }
     }
 }
 

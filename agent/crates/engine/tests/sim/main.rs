@@ -65,7 +65,7 @@ fn add(total: &mut Counts, one: Counts) {
 #[test]
 fn a_cut_at_any_place_leads_back_to_what_is_wanted() {
     let (begun, mut total, mut runs) = (Instant::now(), Counts::default(), 0);
-    for seed in 0..seeds(40) {
+    for seed in 0..seeds(30) {
         let whole = run(seed, None, Cut::Daemon);
         add(&mut total, whole);
         runs += 1;
@@ -82,7 +82,7 @@ fn a_cut_at_any_place_leads_back_to_what_is_wanted() {
 #[test]
 fn many_cuts_in_one_run_lead_back_to_what_is_wanted() {
     let (begun, mut total) = (Instant::now(), Counts::default());
-    let seeds = seeds(3_000);
+    let seeds = seeds(10_000);
     for seed in 0..seeds {
         add(&mut total, run(1_000_000 + seed, Some(seed % 50), Cut::Often));
     }
