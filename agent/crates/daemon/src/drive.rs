@@ -167,7 +167,8 @@ impl Driver {
     }
 
     fn dispatch(&self, engine: &mut Engine, step: Step) {
-        log::info!("step={} {} because=\"{}\"", step.id, step.action, step.because);
+        // At debug level: the engine tells the story, and why.
+        log::debug!("step={} {} because=\"{}\"", step.id, step.action, step.because);
         let id = step.id;
         let (machine, handle) = (self.machine.clone(), self.handle.clone());
         let work = move || {

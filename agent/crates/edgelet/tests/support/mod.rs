@@ -101,7 +101,11 @@ impl Node {
         }
         self.kill_containers();
         self.unmount_all();
-        fs::remove_dir_all(self.path("run")).unwrap();
+        match fs::remove_dir_all(self.path("run")) {
+            // The daemon had not come so far.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.unwrap(),
+        }
         let number = self.boot.as_ref().map_or(0, |boot| boot.len());
         self.boot = Some(format!("boot-{}\n", "x".repeat(number + 1)));
     }
@@ -302,35 +306,6 @@ pub fn sample_image() -> &'static Path {
                 fs::remove_dir_all(&draft).unwrap();
             }
         }
-        dir
-    })
-}
-
-/// The manifest of the sample workload on a port of its own.
-pub fn hello_manifest(port: u16) -> String {
-    format!(
-        "apiVersion: edgelet.iofog.org/v1\nkind: Microservice\nmetadata: {{ name: hello }}\nspec:\n  image: edgelet/hello:1\n  \
-         container:\n    hostNetworkMode: true\n    env: [ {{ key: PORT, value: \"{port}\" }} ]\n"
-    )
-}
-
-/// The sample workload's image layout, built once per test run from our own sources.
-pub fn sample_image() -> &'static Path {
-    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let cargo = |arguments: &[&str]| {
-            let status =
-                Command::new(env!("CARGO")).args(arguments).current_dir(&workspace).status().unwrap();
-            assert!(status.success(), "cargo {arguments:?}");
-        };
-        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-        cargo(&["build", "--quiet", "--locked", "-p", "hello", "--target", &target]);
-        let program = workspace.join("target").join(target).join("debug/hello");
-        // Named after this process: other test programs build theirs at the same time.
-        let dir = workspace.join("target/tmp").join(format!("hello-image-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        cargo(&["xtask", "sample-image", dir.to_str().unwrap(), program.to_str().unwrap()]);
         dir
     })
 }
