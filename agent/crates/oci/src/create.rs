@@ -25,6 +25,7 @@ pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(120);
 
 /// See [`Runtime::create`].
 pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State, CreateError> {
+    process::assert_one_thread().during("start from a process with threads")?;
     let config = Config::load(&options.bundle)?;
     console::check(config.program.terminal, options.console.as_ref()).map_err(CreateError::Config)?;
     let cgroup =
@@ -204,4 +205,21 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), SpawnError> {
         _ => return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput)).during(step()),
     };
     edgelet_sys::durable::publish_volatile(parent, name, pid.to_string().as_bytes(), 0o644).during(step())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Id;
+
+    #[test]
+    fn a_process_with_threads_is_refused_before_anything_is_touched() {
+        // The test harness runs this function on a second thread.
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let runtime = Runtime::new(dir.path().join("state"));
+        let options = CreateOptions::new(Id::parse("x").expect("id"), dir.path());
+        let error = create(&runtime, &options).expect_err("threads");
+        assert!(error.to_string().contains("threads"), "{error}");
+        assert!(!runtime.root().exists());
+    }
 }

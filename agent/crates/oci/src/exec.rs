@@ -22,6 +22,7 @@ use std::path::Path;
 
 /// See [`Runtime::exec`].
 pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<Process, ExecError> {
+    process::assert_one_thread().during("start from a process with threads")?;
     let entry = Entry::new(runtime.root(), id);
     let record = entry.read()?;
     match entry.status(&record)?.0 {

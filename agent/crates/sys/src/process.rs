@@ -125,7 +125,8 @@ struct CloneArguments {
     tls: u64,
 }
 
-fn assert_one_thread() -> io::Result<()> {
+/// Whether the calling process may copy itself: `EDEADLK` when it has more than one thread.
+pub fn assert_one_thread() -> io::Result<()> {
     match std::fs::read_dir("/proc/self/task")?.take(2).count() {
         1 => Ok(()),
         _ => Err(Errno::EDEADLK.into()),
