@@ -352,11 +352,6 @@ impl ImageStore {
         Ok(LayerRecord { diff_id, unpacked_bytes: standing.unpacked_bytes, content_bytes })
     }
 
-    /// A directory below `layers/` is complete and verified by construction; its presence is the answer.
-    fn stands(&self, diff_id: &Digest) -> bool {
-        self.layout.layer(diff_id).is_dir()
-    }
-
     /// Refuses before the first byte what cannot fit: the unpacked layers take at least their compressed
     /// size, almost always more.
     fn check_room<'a>(&self, layers: impl Iterator<Item = &'a Expected>) -> Result<(), PullCause> {

@@ -152,13 +152,33 @@ impl ImageStore {
     /// Removes what an interrupted pull, load or prune left, and says how many bytes that freed. To be
     /// called once, after opening. Finished layers of an interrupted pull stay: the next pull of the
     /// image continues from them, and [`ImageStore::prune`] removes them otherwise.
+    ///
+    /// An image that has lost a layer, as after a file-system repair, is no longer one: its record goes, so
+    /// that the image is pulled again instead of failing for ever.
     pub fn recover(&self) -> Result<u64, StoreError> {
         let freed = staging::clear(&self.layout)
             .map_err(|source| StoreError::Io { doing: "empty the staging directory", source })?;
         if freed > 0 {
             log::info!("interrupted image work removed freed_bytes={freed}");
         }
+        let _changing = self.changing();
+        let mut changes = Vec::new();
+        for image in self.list()? {
+            if let Some(lost) = image.layers.iter().find(|layer| !self.stands(&layer.diff_id)) {
+                log::error!("image has lost a layer image={} layer={}", image.id, lost.diff_id);
+                changes.push(CatalogChange::Remove(image.id));
+            }
+        }
+        if !changes.is_empty() {
+            self.catalog.commit(&changes)?;
+        }
         Ok(freed)
+    }
+
+    /// Whether a layer is here. A directory below `layers/` is complete and verified by construction, so
+    /// its presence is the answer.
+    pub(crate) fn stands(&self, diff_id: &Digest) -> bool {
+        self.layout.layer(diff_id).is_dir()
     }
 
     /// Every image.
@@ -210,7 +230,8 @@ impl ImageStore {
     }
 
     /// Removes the images that `mode` selects, except those whose id `keep` contains, and then every layer
-    /// that no image and no running pull needs.
+    /// that no image and no running pull needs. With [`Prune::All`], whoever makes up `keep` sees to it that
+    /// no pull he cares for ends between that and the call.
     pub fn prune(&self, keep: &BTreeSet<Digest>, mode: Prune) -> Result<Removed, StoreError> {
         let _changing = self.changing();
         let goes =

@@ -85,8 +85,7 @@ impl<'a, R: Read> Incoming<'a, R> {
         Self { source, verifier, size, arrived, at_end: false, window, told: 0, layer, progress, cancel }
     }
 
-    /// Reads what is left and says what all of it was. Without an end of its own the stream ends where
-    /// the promise does.
+    /// Reads what is left, to the end of the stream.
     pub(crate) fn drain(&mut self) -> io::Result<()> {
         let mut scratch = [0; 16 << 10];
         while self.read(&mut scratch)? > 0 {}

@@ -1,7 +1,8 @@
 //! Connections: the HTTP agent with its timeouts, and TLS with the trust roots of a registry.
 //!
 //! The agent's own TLS takes either built-in roots or given certificates. A device needs both at once, so
-//! the TLS step is ours. No proxy is used, and none is looked for in the environment.
+//! the TLS step is ours. The interface that it implements is outside the agent's promise of compatibility;
+//! the lock file holds its version. No proxy is used, and none is looked for in the environment.
 
 use super::{RegistryError, Timeouts};
 use edgelet_types::config::Registry;

@@ -270,12 +270,7 @@ fn basic_authentication_takes_the_right_password() {
 fn token_authentication_asks_the_service_that_the_registry_names() {
     let work = tempfile::tempdir().expect("temporary directory");
     let service = TokenService::start(work.path(), "device", "hunter2");
-    let auth = format!(
-        "  token: {{realm: \"http://{}/token\", service: the-registry, issuer: the-issuer, rootcertbundle: {}}}",
-        service.host(),
-        work.path().join("token.pem").display()
-    );
-    let setup = Setup { tls: false, auth: Some(auth) };
+    let setup = Setup { tls: false, auth: Some(service.auth()) };
     let registry = Registry::start_with(&setup, |_| {});
     let layout = OciLayout::new().add(&three_layers(), "it");
     let source = format!("oci:{}:it", layout.path().display());
@@ -299,12 +294,7 @@ fn token_authentication_asks_the_service_that_the_registry_names() {
 fn a_token_service_without_encryption_gets_no_password_from_an_encrypted_registry() {
     let work = tempfile::tempdir().expect("temporary directory");
     let service = TokenService::start(work.path(), "device", "hunter2");
-    let auth = format!(
-        "  token: {{realm: \"http://{}/token\", service: the-registry, issuer: the-issuer, rootcertbundle: {}}}",
-        service.host(),
-        work.path().join("token.pem").display()
-    );
-    let registry = Registry::start_with(&Setup { tls: true, auth: Some(auth) }, |_| {});
+    let registry = Registry::start_with(&Setup { tls: true, auth: Some(service.auth()) }, |_| {});
     let config = edgelet_types::config::Registry {
         username: Some("device".to_owned()),
         password: Some(Secret::new("hunter2")),
@@ -356,8 +346,8 @@ fn pulls_at_the_same_time_make_each_layer_once_and_prune_takes_none_away() {
         let pruner = scope.spawn(|| {
             let mut rounds = 0;
             while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                let keep = node.store.list().expect("list").iter().map(|image| image.id).collect();
-                node.store.prune(&keep, edgelet_image::Prune::All).expect("prune");
+                let keep = std::collections::BTreeSet::new();
+                node.store.prune(&keep, edgelet_image::Prune::Dangling).expect("prune");
                 rounds += 1;
             }
             rounds

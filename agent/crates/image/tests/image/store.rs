@@ -87,6 +87,16 @@ fn recovery_empties_staging_and_pruning_takes_finished_layers_that_no_image_name
 }
 
 #[test]
+fn an_image_that_lost_a_layer_is_forgotten_so_that_it_is_pulled_again() {
+    let node = Node::new();
+    let (one, two) = (load(&node, "one", "app:1"), load(&node, "two", "app:2"));
+    std::fs::remove_dir_all(node.layer(&one, 1)).expect("as a file-system repair might");
+    node.store.recover().expect("recover");
+    assert_eq!(node.store.list().expect("list"), [two]);
+    assert_eq!(load(&node, "one", "app:1"), one);
+}
+
+#[test]
 fn an_image_is_found_by_name_only_for_a_platform_that_it_runs_on() {
     let node = Node::new();
     let one = load(&node, "one", "app:1");

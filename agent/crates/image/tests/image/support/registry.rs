@@ -46,9 +46,11 @@ impl Registry {
             config += &format!("auth:\n{}\n", auth.replace("DIR", &path));
         }
         write(directory.path().join("config.yml"), config);
-        let mut process = Command::new("docker-registry")
-            .args(["serve", &format!("{path}/config.yml")])
+        // Ends with the test's thread even if the test's process is killed.
+        let mut process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "docker-registry", "serve", &format!("{path}/config.yml")])
             .env_clear()
+            .env("PATH", "/usr/bin:/bin")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -12,6 +12,7 @@ use std::process::Command;
 /// A running token service.
 pub(crate) struct TokenService {
     server: Scripted,
+    directory: PathBuf,
 }
 
 impl TokenService {
@@ -22,7 +23,7 @@ impl TokenService {
         openssl.current_dir(directory).args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]);
         run(openssl.args(["-keyout", "token.key", "-out", "token.pem", "-subj", "/CN=tokens"]));
         let basic = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
-        let directory = directory.to_owned();
+        let (kept, directory) = (directory.to_owned(), directory.to_owned());
         let server = Scripted::listening(move |request| {
             Some(match request.headers.get("authorization") {
                 Some(given) if *given == basic => {
@@ -31,11 +32,17 @@ impl TokenService {
                 _ => Reply::status(401, json!({"errors": [{"code": "DENIED"}]}).to_string()),
             })
         });
-        Self { server }
+        Self { server, directory: kept }
     }
 
-    pub(crate) fn host(&self) -> String {
-        self.server.host()
+    /// The `auth:` part of a registry's configuration that makes it ask for these tokens.
+    pub(crate) fn auth(&self) -> String {
+        let (host, bundle) = (self.server.host(), self.directory.join("token.pem"));
+        format!(
+            "  token: {{realm: \"http://{host}/token\", service: the-registry, issuer: the-issuer, \
+             rootcertbundle: {}}}",
+            bundle.display()
+        )
     }
 
     /// How many tokens were asked for.
