@@ -44,16 +44,18 @@ impl Cgroup {
         &self.path
     }
 
-    /// Makes the groups and puts a process into them.
-    pub(crate) fn enter(&self, pid: i32) -> Result<(), SpawnError> {
-        self.manager()?.add_task(Pid::from_raw(pid)).map_err(failed)
+    /// Makes the groups, puts a process into them and sets limits.
+    pub(crate) fn make(&self, pid: i32, limits: Option<&LinuxResources>) -> Result<(), SpawnError> {
+        let manager = self.manager()?;
+        manager.add_task(Pid::from_raw(pid)).map_err(failed)?;
+        limits.map_or(Ok(()), |limits| self.limit(&manager, limits))
     }
 
     /// Puts a further process into the groups of a container whose first process is `init`. On version 2
     /// the container may have moved its processes into groups of its own, and made its outer group one
     /// that takes none (cgroups(7), "no internal processes"); then the new one joins `init`.
     pub(crate) fn join(&self, pid: i32, init: i32) -> Result<(), SpawnError> {
-        match self.enter(pid) {
+        match self.make(pid, None) {
             Err(_) if is_unified() && self.follow(pid, init).is_ok() => Ok(()),
             other => other,
         }
@@ -70,19 +72,14 @@ impl Cgroup {
         fs::OpenOptions::new().write(true).open(file)?.write_all(pid.to_string().as_bytes())
     }
 
-    /// Sets limits.
-    pub(crate) fn limit(&self, resources: &LinuxResources) -> Result<(), SpawnError> {
+    fn limit(&self, manager: &AnyCgroupManager, resources: &LinuxResources) -> Result<(), SpawnError> {
+        let memory = resources.memory().as_ref();
         let options = ControllerOpt {
             resources,
-            disable_oom_killer: resources
-                .memory()
-                .as_ref()
-                .and_then(|memory| memory.disable_oom_killer())
-                .unwrap_or(false),
+            disable_oom_killer: memory.and_then(|memory| memory.disable_oom_killer()).unwrap_or(false),
             oom_score_adj: None,
             freezer_state: None,
         };
-        let manager = self.manager()?;
         manager.apply(&options).map_err(failed)?;
         match (manager, resources.devices()) {
             (AnyCgroupManager::V2(_), Some(rules)) if !rules.is_empty() => {

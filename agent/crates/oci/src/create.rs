@@ -158,10 +158,7 @@ fn set_up(
 ) -> Result<State, SpawnError> {
     let hooks = config.spec.hooks().as_ref();
     config.namespaces.map_ids(child.pid())?;
-    cgroup.enter(child.pid())?;
-    if let Some(resources) = config.linux.resources() {
-        cgroup.limit(resources)?;
-    }
+    cgroup.make(child.pid(), config.linux.resources().as_ref())?;
     channel.go()?;
     channel.expect(Report::Entered, STEP_LIMIT)?;
 

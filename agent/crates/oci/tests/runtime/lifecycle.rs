@@ -40,6 +40,25 @@ fn run_returns_the_code_of_the_program_or_128_plus_the_signal() {
 }
 
 #[test]
+fn run_passes_signals_on() {
+    let bundle = Bundle::script("trap 'exit 9' TERM; echo ready; sleep 100 & wait");
+    let output = bundle.path().join("output");
+    let mut command = bundle.command();
+    command
+        .args(["run", "--bundle", bundle.bundle(), &bundle.id])
+        .stdout(fs::File::create(&output).expect("file"));
+    let mut runtime = command.spawn().expect("spawn");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while bundle.output() != "ready\n" {
+        assert!(std::time::Instant::now() < deadline, "the program does not run");
+        std::thread::yield_now();
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(runtime.id()).expect("pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signal");
+    assert_eq!(runtime.wait().expect("wait").code(), Some(9));
+}
+
+#[test]
 fn a_program_that_ends_at_once_never_hangs_run() {
     let bundle = Bundle::args(&["true"]);
     for _ in 0..25 {

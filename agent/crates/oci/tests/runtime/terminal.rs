@@ -139,3 +139,18 @@ fn console_socket_paths_may_be_longer_than_an_address() {
     bundle.runtime(&words).good();
     receive(&listener);
 }
+
+#[test]
+fn in_the_foreground_the_terminal_is_relayed() {
+    if !crate::support::is_ours() {
+        return; // runc wants standard input to be a terminal as well.
+    }
+    let bundle = Bundle::script("tty; exit 3").with(|config| config["process"]["terminal"] = true.into());
+    let finished = bundle.run();
+    assert_eq!((finished.code, finished.out.as_str()), (3, "/dev/pts/0\r\n"), "{finished:?}");
+    let bundle = Bundle::args(&["sleep", "100"]);
+    bundle.create().good();
+    bundle.verb("start").good();
+    let finished = bundle.runtime(&["exec", "--tty", &bundle.id, "sh", "-c", "tty; exit 4"]);
+    assert_eq!((finished.code, finished.out.as_str()), (4, "/dev/pts/0\r\n"), "{finished:?}");
+}
