@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes `dir/name` hold exactly `bytes`, with exactly `mode`. After it returns the new content survives
-/// a power cut; until then a cut leaves the old content or the new. A cut may leave a file named
-/// `.name.*.tmp` behind.
+/// a power cut; until then a cut leaves the old content or the new. A cut, or a killed process, may leave a
+/// temporary file behind; see [`remove_leftovers`].
 pub fn publish(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = write_temporary(dir, name, bytes, mode, true)?;
     rename_or_remove(&temporary, &dir.join(name))?;
@@ -27,6 +27,18 @@ pub fn publish(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> io::Result<()
 pub fn publish_volatile(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = write_temporary(dir, name, bytes, mode, false)?;
     rename_or_remove(&temporary, &dir.join(name))
+}
+
+/// Removes temporary files that interrupted calls of [`publish`] left in `dir`. For the owner of the
+/// directory, at a time when nobody publishes there, such as its start.
+pub fn remove_leftovers(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if is_temporary(name.as_bytes()) {
+            std::fs::remove_file(dir.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the entries of a directory durable: names added, renamed and removed so far.
@@ -92,6 +104,19 @@ fn write_temporary(dir: &Path, name: &str, bytes: &[u8], mode: u32, durable: boo
     }
 }
 
+/// `.name.PID.NUMBER.tmp`, as made above.
+fn is_temporary(name: &[u8]) -> bool {
+    let mut parts = name.rsplit(|byte| *byte == b'.');
+    let is_number = |part: Option<&[u8]>| {
+        part.is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
+    };
+    name.starts_with(b".")
+        && parts.next() == Some(b"tmp")
+        && is_number(parts.next())
+        && is_number(parts.next())
+        && parts.next().is_some_and(|name| !name.is_empty())
+}
+
 fn rename_or_remove(temporary: &Path, target: &Path) -> io::Result<()> {
     std::fs::rename(temporary, target).inspect_err(|_| remove_quietly(temporary))
 }
@@ -114,6 +139,19 @@ mod tests {
         let mode = std::fs::metadata(dir.path().join("state")).expect("stat").permissions().mode();
         assert_eq!(mode & 0o7777, 0o644);
         assert_eq!(std::fs::read_dir(dir.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn leftovers_are_told_from_files_that_only_look_similar() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let names =
+            [".state.12.0.tmp", ".a.b.3.4.tmp", "state.12.0.tmp", ".state.x.0.tmp", ".12.0.tmp", ".tmp"];
+        for name in names {
+            File::create(dir.path().join(name)).expect("create");
+        }
+        remove_leftovers(dir.path()).expect("remove");
+        let kept = names.map(|name| dir.path().join(name).exists());
+        assert_eq!(kept, [false, false, true, true, true, true]);
     }
 
     #[test]
