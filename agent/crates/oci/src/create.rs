@@ -38,6 +38,13 @@ pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State
         clear_abandoned(&entry, &earlier, options)?;
     }
 
+    // Deleting a container empties its groups; nobody else may be in them.
+    let strangers = cgroup.processes().during("read cgroup").map_err(CreateError::from)?;
+    if !strangers.is_empty() {
+        entry.remove().during("remove state directory")?;
+        return Err(CreateError::Cgroup(format!("{} already has processes", cgroup.path().display())));
+    }
+
     let mut record = Record::new(&options.id, &config, &cgroup);
     let built = build(&entry, &mut record, &config, &cgroup, options);
     if built.is_err() {

@@ -5,6 +5,8 @@ use crate::executable;
 use crate::program::Program;
 use crate::seccomp::Filter;
 use edgelet_sys::process;
+use nix::errno::Errno;
+use nix::unistd::Uid;
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::io::{self, Read};
@@ -47,6 +49,7 @@ impl Launch {
         filter: Option<&Filter>,
         last: impl FnOnce() -> Result<(), SpawnError>,
     ) -> Result<Infallible, SpawnError> {
+        own_pipes(program.identity.uid).during("hand over standard streams")?;
         let install = || filter.map_or(Ok(()), |filter| filter.install().during("install seccomp filter"));
         program.identity.assume(|| if program.no_new_privileges { Ok(()) } else { install() })?;
         // As the new user; where that one may not enter, the directory entered before stays.
@@ -68,6 +71,26 @@ impl Launch {
         let error = nix::unistd::execve(&path, &self.arguments, &self.environment);
         error.map_err(|error| executable::refused(&program.args[0], error.into(), ""))
     }
+}
+
+/// Gives pipes among the standard streams to the program's user: programs reopen them by name, as
+/// `/dev/stdout`, and only the owner may.
+fn own_pipes(uid: u32) -> io::Result<()> {
+    for stream in 0..=2 {
+        let stat = match nix::sys::stat::fstat(stream) {
+            Err(Errno::EBADF) => continue,
+            other => other?,
+        };
+        if stat.st_mode & libc::S_IFMT != libc::S_IFIFO || stat.st_uid == uid {
+            continue;
+        }
+        match nix::unistd::fchown(stream, Some(Uid::from_raw(uid)), None) {
+            // From a user namespace a pipe of somebody outside cannot be given away.
+            Err(Errno::EPERM) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// Sets the mode bits that new files do not get; 0 to 0o777.

@@ -54,6 +54,21 @@ fn a_limit_of_a_controller_that_is_missing_is_an_error_and_others_are_not() {
 }
 
 #[test]
+fn a_group_that_somebody_else_is_in_is_not_taken() {
+    if !is_ours() {
+        return;
+    }
+    let first = Bundle::args(&["sleep", "100"]);
+    first.create().good();
+    first.verb("start").good();
+    let mut second = Bundle::args(&["true"]);
+    second.config()["linux"]["cgroupsPath"] = format!("/{}", first.id).into();
+    assert!(second.create().bad().contains("already has processes"));
+    assert_eq!(first.status(), "running");
+    assert_eq!(fs::read_dir(second.state_root()).expect("state root").count(), 0);
+}
+
+#[test]
 fn device_rules_are_enforced() {
     let bundle = Bundle::script("head -c 1 /dev/zero | wc -c; head -c 1 /dev/kmsg 2>&1 | grep -c 'not permitted'; cat /dev/null && echo fine").with(|config| {
         config["linux"]["devices"] = json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}]);

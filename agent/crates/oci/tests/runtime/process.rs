@@ -178,3 +178,14 @@ fn errors_of_the_program_have_the_words_that_engines_know() {
     let error = bundle.run().bad();
     assert!(error.to_lowercase().contains("permission denied"), "{error}");
 }
+
+#[test]
+fn a_user_can_reopen_a_pipe_that_is_its_output_by_name() {
+    let bundle = Bundle::script("echo out > /dev/stdout; echo err > /dev/stderr").with(|config| {
+        config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    });
+    let mut command = bundle.command();
+    let output = command.args(["run", "--bundle", bundle.bundle(), &bundle.id]).output().expect("run");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "out\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "err\n");
+}
