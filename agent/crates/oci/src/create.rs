@@ -3,7 +3,7 @@
 use crate::cgroup::Cgroup;
 use crate::channel::{Channel, Report};
 use crate::config::Config;
-use crate::error::{CreateError, During, SpawnError};
+use crate::error::{ControlError, CreateError, During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::init::{self, Birth};
 use crate::namespaces::Namespaces;
@@ -34,17 +34,16 @@ pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State
     let entry = Entry::new(runtime.root(), &options.id);
     let made = entry.make_and_hold().during("make state directory").map_err(CreateError::from)?;
     let Some(_held) = made else { return Err(CreateError::Exists(options.id.clone())) };
-    if let Ok(earlier) = entry.read() {
-        clear_abandoned(&entry, &earlier, options)?;
+    match entry.read() {
+        Ok(earlier) => clear_abandoned(&entry, &earlier, options)?,
+        Err(ControlError::NotFound(_)) => {}
+        // Whatever it is, it is somebody's container.
+        Err(error) => return Err(error.into()),
     }
-
-    // Deleting a container empties its groups; nobody else may be in them.
-    let strangers = cgroup.processes().during("read cgroup").map_err(CreateError::from)?;
-    if !strangers.is_empty() {
+    if let Err(error) = refuse_strangers(&cgroup) {
         entry.remove().during("remove state directory")?;
-        return Err(CreateError::Cgroup(format!("{} already has processes", cgroup.path().display())));
+        return Err(error.into());
     }
-
     let mut record = Record::new(&options.id, &config, &cgroup);
     let built = build(&entry, &mut record, &config, &cgroup, options);
     if built.is_err() {
@@ -62,6 +61,14 @@ fn clear_abandoned(entry: &Entry, earlier: &Record, options: &CreateOptions) -> 
     earlier.cgroup(&options.id)?.remove()?;
     entry.clear().during("clear state directory")?;
     Ok(())
+}
+
+/// Deleting a container, or failing to create it, empties its groups; nobody else may be in them.
+fn refuse_strangers(cgroup: &Cgroup) -> Result<(), SpawnError> {
+    match cgroup.processes().during("read cgroup")?.is_empty() {
+        true => Ok(()),
+        false => Err(SpawnError::Cgroup(format!("{} already has processes", cgroup.path().display()))),
+    }
 }
 
 /// Takes back everything after a failure. What cannot be taken back is logged: the failure itself is

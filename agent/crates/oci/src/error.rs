@@ -184,7 +184,10 @@ impl From<SpawnError> for ExecError {
         match error {
             SpawnError::Step { step, source } => Self::Step { step, source },
             SpawnError::Init(failure) => Self::Init(failure),
-            SpawnError::Hook(message) => Self::Invalid(message),
+            // No hook belongs to an exec.
+            SpawnError::Hook(message) => {
+                Self::Step { step: "run a hook".to_owned(), source: io::Error::other(message) }
+            }
             SpawnError::Cgroup(message) => Self::Cgroup(message),
         }
     }
@@ -195,8 +198,9 @@ impl From<SpawnError> for ControlError {
         match error {
             SpawnError::Step { step, source } => Self::Step { step, source },
             SpawnError::Cgroup(message) => Self::Cgroup(message),
+            // These verbs start no process, and their hooks only warn.
             SpawnError::Init(InitFailure { message, .. }) | SpawnError::Hook(message) => {
-                Self::Step { step: message, source: io::Error::other("unexpected here") }
+                Self::Step { step: "unexpected answer".to_owned(), source: io::Error::other(message) }
             }
         }
     }

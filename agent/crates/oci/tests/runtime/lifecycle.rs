@@ -297,3 +297,22 @@ fn an_older_kernel_is_served_by_fallbacks() {
     let finished = outer.run();
     assert_eq!(finished.out, "0\nrefused\n4\n", "{finished:?}");
 }
+
+#[test]
+fn a_record_of_another_version_is_never_overwritten() {
+    if !is_ours() {
+        return;
+    }
+    let bundle = Bundle::args(&["sleep", "100"]);
+    bundle.create().good();
+    let file = bundle.state_root().join(&bundle.id).join("state.json");
+    let text = fs::read_to_string(&file).expect("state");
+    let newer = text.replace("\"version\":1,", "\"version\":2,");
+    assert_ne!(newer, text);
+    fs::write(&file, &newer).expect("write");
+    assert!(bundle.verb("state").bad().contains("version 2"));
+    bundle.create().bad();
+    assert_eq!(fs::read_to_string(&file).expect("state"), newer);
+    fs::write(&file, &text).expect("write");
+    assert_eq!(bundle.status(), "created");
+}
