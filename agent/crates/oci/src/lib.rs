@@ -42,6 +42,7 @@ mod seccomp;
 mod cgroup_mounts;
 mod channel;
 mod console;
+mod copy_up;
 mod devices;
 mod executable;
 mod identity;

@@ -1,7 +1,7 @@
 //! The mounts of a configuration: option words turned into what is to be done, and doing it.
 
 use crate::error::{CreateError, During, SpawnError};
-use crate::{cgroup_mounts, rootfs};
+use crate::{cgroup_mounts, copy_up, rootfs};
 use edgelet_sys::mount::{self, Attributes, NewFilesystem, Propagation, Tree};
 use edgelet_sys::root::{Resolve, RootDir};
 use nix::errno::Errno;
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
     /// The container's part of the cgroup trees, whichever version the host has.
     Cgroup,
     /// A file system with its parameters.
-    Filesystem { name: String, source: String, parameters: Vec<String> },
+    Filesystem { name: String, source: String, parameters: Vec<String>, copy_up: bool },
 }
 
 impl MountPlan {
@@ -56,6 +56,9 @@ impl MountPlan {
         let words = Words::parse(mount.options().iter().flatten())
             .map_err(|word| refused(&format!("option {word}")))?;
         let source = mount.source().clone().unwrap_or_default();
+        if words.copy_up && (words.bind.is_some() || mount.typ().as_deref() != Some("tmpfs")) {
+            return Err(refused("option tmpcopyup on anything but tmpfs"));
+        }
         let kind = match (words.bind, mount.typ().as_deref()) {
             (Some(_), _) if words.remount => Kind::Remount,
             (None, _) if words.remount => return Err(refused("remount without bind")),
@@ -73,6 +76,7 @@ impl MountPlan {
                 name: name.to_owned(),
                 source: source.to_string_lossy().into_owned(),
                 parameters: words.parameters,
+                copy_up: words.copy_up,
             },
             (None, None) => return Err(invalid("needs a type".to_owned())),
         };
@@ -103,8 +107,8 @@ impl MountPlan {
                 let target = self.directory(root).during(step())?;
                 cgroup.mount(target, self.attributes).during(step())
             }
-            Kind::Filesystem { name, source, parameters } => {
-                self.filesystem(root, name, source, parameters).during(step())
+            Kind::Filesystem { name, source, parameters, copy_up } => {
+                self.filesystem(root, name, source, parameters, *copy_up).during(step())
             }
         }
     }
@@ -120,7 +124,14 @@ impl MountPlan {
         self.hang(&tree, target.as_fd())
     }
 
-    fn filesystem(&self, root: &RootDir, name: &str, source: &str, parameters: &[String]) -> io::Result<()> {
+    fn filesystem(
+        &self,
+        root: &RootDir,
+        name: &str,
+        source: &str,
+        parameters: &[String],
+        copy_up: bool,
+    ) -> io::Result<()> {
         let target: OwnedFd = match name {
             // An image that makes a link of these leads the runtime elsewhere (CVE-2019-19921,
             // CVE-2023-27561): they must be real directories.
@@ -139,6 +150,16 @@ impl MountPlan {
             let mounted = root.open_at(&self.destination, OFlag::O_PATH, 0)?;
             return self.propagate(&Tree::from(mounted));
         }
+        let tree = self.new_filesystem(name, source, parameters)?;
+        if copy_up {
+            let inside = RootDir::from_fd(tree.as_fd().try_clone_to_owned()?)?;
+            copy_up::copy_up(&self.directory(root)?, &inside)?;
+        }
+        self.hang(&tree, target.as_fd())
+    }
+
+    /// A detached mount, still writable: it becomes read-only when it is attached.
+    fn new_filesystem(&self, name: &str, source: &str, parameters: &[String]) -> io::Result<Tree> {
         let new = NewFilesystem::open(name).map_err(|error| named(error, Path::new(name)))?;
         if !source.is_empty() {
             new.set("source", Some(source))?;
@@ -152,8 +173,7 @@ impl MountPlan {
                 None => new.set(parameter, None)?,
             }
         }
-        let tree = new.mount(self.attributes)?;
-        self.hang(&tree, target.as_fd())
+        new.mount(Attributes::setting(self.attributes.set & !mount::READ_ONLY))
     }
 
     fn directory(&self, root: &RootDir) -> io::Result<RootDir> {
@@ -240,6 +260,7 @@ struct Words {
     /// A bind mount, and whether it takes what is mounted below.
     bind: Option<bool>,
     remount: bool,
+    copy_up: bool,
     attributes: Attributes,
     recursive: Attributes,
     propagation: Vec<(Propagation, bool)>,
@@ -258,7 +279,8 @@ impl Words {
                 "bind" => words.bind = Some(false),
                 "rbind" => words.bind = Some(true),
                 "remount" => words.remount = true,
-                "idmap" | "ridmap" | "tmpcopyup" => return Err(word.clone()),
+                "tmpcopyup" => words.copy_up = true,
+                "idmap" | "ridmap" => return Err(word.clone()),
                 text if text.starts_with("idmap=") || text.starts_with("ridmap=") => return Err(word.clone()),
                 text => {
                     if let Some((change, recursive)) = attribute(text) {
@@ -337,6 +359,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "strictatime",
     "suid",
     "symfollow",
+    "tmpcopyup",
     "unbindable",
 ];
 
@@ -419,7 +442,7 @@ mod tests {
     fn unknown_words_go_to_the_file_system_and_unsupported_ones_are_named() {
         assert_eq!(words("mode=755,size=64k,noswap").map(|words| words.parameters.len()), Ok(3));
         assert_eq!(words("bind,idmap"), Err("idmap".to_owned()));
-        assert_eq!(words("tmpcopyup"), Err("tmpcopyup".to_owned()));
+        assert_eq!(words("mode=1,tmpcopyup").map(|words| words.copy_up), Ok(true));
     }
 
     #[test]

@@ -96,6 +96,32 @@ fn file_system_parameters_are_passed_on_and_bad_ones_are_an_error() {
 }
 
 #[test]
+fn a_memory_file_system_can_begin_with_what_it_covers() {
+    let script = "cat /data/file /data/sub/deep; readlink /data/link; stat -c '%a %u:%g' /data/file /data/sub; \
+                  echo new > /data/sub/deep && echo wrote";
+    let bundle = Bundle::script(script).with(|config| {
+        config["root"]["readonly"] = true.into();
+        let options = ["tmpcopyup", "mode=755"];
+        add_mount(
+            config,
+            json!({"destination": "/data", "type": "tmpfs", "source": "t", "options": options}),
+        );
+    });
+    fs::create_dir_all(bundle.inside("data/sub")).expect("mkdir");
+    fs::write(bundle.inside("data/file"), "one\n").expect("write");
+    fs::write(bundle.inside("data/sub/deep"), "two\n").expect("write");
+    std::os::unix::fs::symlink("/etc/passwd", bundle.inside("data/link")).expect("link");
+    std::os::unix::fs::chown(bundle.inside("data/file"), Some(5), Some(6)).expect("chown");
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(bundle.inside("data/sub"), fs::Permissions::from_mode(0o700)).expect("chmod");
+    for name in ["proc", "sys", "dev"] {
+        fs::create_dir(bundle.inside(name)).expect("mkdir");
+    }
+    assert_eq!(bundle.run().good(), "one\ntwo\n/etc/passwd\n644 5:6\n700 0:0\nwrote\n");
+    assert_eq!(fs::read_to_string(bundle.inside("data/sub/deep")).expect("read"), "two\n");
+}
+
+#[test]
 fn later_mounts_cover_earlier_ones() {
     let mut bundle = Bundle::script("ls /m");
     for name in ["one", "two"] {
