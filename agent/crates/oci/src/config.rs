@@ -2,7 +2,8 @@
 
 use crate::error::CreateError;
 use crate::hooks;
-use crate::mounts::{MountPlan, root_propagation};
+use crate::mount_options::root_propagation;
+use crate::mounts::MountPlan;
 use crate::namespaces::Namespaces;
 use crate::normalise;
 use crate::program::Program;

@@ -1,6 +1,6 @@
 //! What this runtime can do, for callers that ask before they try (OCI runtime-spec 1.3, features.md).
 
-use crate::mounts;
+use crate::mount_options;
 use serde_json::{Value, json};
 
 /// The version of the specification that is implemented.
@@ -14,7 +14,7 @@ pub(crate) fn features() -> Value {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-        "mountOptions": mounts::OPTIONS,
+        "mountOptions": mount_options::OPTIONS,
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::error::{During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::launch::{Launch, set_umask};
-use crate::mounts;
+use crate::mount_options;
 use crate::rootfs::Rootfs;
 use crate::runtime::{State, Status};
 use crate::{cgroup_mounts, console, devices, sysctl};
@@ -90,7 +90,7 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     hooks::run(config.spec.hooks().as_ref(), Moment::CreateContainer, &birth.state)?;
     rootfs.protect(config)?;
     let propagation = config.linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty());
-    let propagation = propagation.and_then(|word| mounts::root_propagation(word).ok());
+    let propagation = propagation.and_then(|word| mount_options::root_propagation(word).ok());
     rootfs.enter(propagation)?;
     if !birth.keep_keyring {
         process::new_session_keyring().during("new session keyring")?;

@@ -31,6 +31,7 @@ mod start;
 
 // What is asked for, checked before anything is touched.
 mod config;
+mod mount_options;
 mod mounts;
 mod namespaces;
 mod normalise;
