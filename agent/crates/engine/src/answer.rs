@@ -52,6 +52,7 @@ impl Engine {
             Ok((id, manifest)) => {
                 self.watch.last_pulled = self.watch.events;
                 self.images.pulled(key, id, manifest, now.monotonic);
+                self.forgive_fallbacks(key);
                 format!("pulled {} as {id}", key.reference)
             }
             Err(fault) => {
@@ -89,6 +90,16 @@ impl Engine {
                 if let Ending::Counted(record) = unit.start_failed(container, fault, now) {
                     self.journal.record(record);
                 }
+            }
+        }
+    }
+
+    /// The failures of the earlier generation do not delay the new one.
+    fn forgive_fallbacks(&mut self, key: &ImageKey) {
+        let host = &self.settings.platform;
+        for unit in self.units.values_mut() {
+            if unit.fallback.is_some() && unit.image(host) == *key {
+                unit.health.forgive();
             }
         }
     }

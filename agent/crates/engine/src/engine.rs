@@ -185,11 +185,13 @@ impl Engine {
         self.units.get(id).map(|unit| self.describe(unit, now))
     }
 
-    /// The images that may not be removed: those that workloads ask for, also stopped ones, and those that
-    /// runs were started from.
+    /// The images that may not be removed: those that workloads ask for, also stopped ones, those that they
+    /// fall back to, and those that runs were started from.
     pub fn needed_images(&self) -> BTreeSet<Digest> {
+        let host = &self.settings.platform;
+        let workloads = self.units.values().flat_map(|unit| [Some(&unit.workload), unit.fallback.as_ref()]);
         let asked_for =
-            self.units.values().filter_map(|unit| self.images.find(&unit.image(&self.settings.platform)));
+            workloads.flatten().filter_map(|workload| self.images.find(&ImageKey::of(&workload.spec, host)));
         let runs = self.units.values().flat_map(|unit| unit.runs.values()).chain(self.strays.values());
         asked_for.chain(runs.filter_map(|run| run.image)).collect()
     }
@@ -248,18 +250,38 @@ impl Engine {
 
     /// Makes an intent durable, and only then believes in it.
     fn accept(&mut self, workload: Workload, now: Now) -> Result<(), Fault> {
-        let change = Change::PutWorkload(Box::new(workload.clone()));
-        self.journal.commit(vec![change], now.monotonic)?;
+        let fallback = self.fallback_of(&workload);
+        let mut changes = vec![Change::PutWorkload(Box::new(workload.clone()))];
+        changes.push(match &fallback {
+            Some(fallback) => Change::PutFallback(Box::new((**fallback).clone())),
+            None => Change::RemoveFallback(workload.id.clone()),
+        });
+        self.journal.commit(changes, now.monotonic)?;
         if self.protected.remove(workload.id.as_str()) {
             // Its instances were not looked at so far. Nothing is decided until they are.
             self.watch.free_bytes = None;
         }
         let workload = Arc::new(workload);
         match self.units.get_mut(&workload.id) {
-            Some(unit) => unit.workload = workload,
+            Some(unit) => {
+                unit.workload = workload;
+                unit.fallback = fallback;
+            }
             None => self.take_in(workload, now),
         }
         Ok(())
+    }
+
+    /// What is to run until the image of `new` is here: what runs now, or what was to run until the image of
+    /// that was here. Without it a reboot in the middle of an update would leave nothing to run offline.
+    fn fallback_of(&self, new: &Workload) -> Option<Arc<Workload>> {
+        let unit = self.units.get(&new.id)?;
+        let host = &self.settings.platform;
+        let is_here = |workload: &Workload| self.images.find(&ImageKey::of(&workload.spec, host)).is_some();
+        if new.target != Target::Running || unit.workload.target != Target::Running || is_here(new) {
+            return None;
+        }
+        if is_here(&unit.workload) { Some(unit.workload.clone()) } else { unit.fallback.clone() }
     }
 
     /// Takes a new workload in, with what there is of it already: its identity may have been known before.

@@ -53,6 +53,10 @@ impl Engine {
             .map(|unit| Desired {
                 workload: &unit.workload,
                 image: unit.image(host),
+                fallback: unit
+                    .fallback
+                    .as_ref()
+                    .and_then(|fallback| self.images.find(&ImageKey::of(&fallback.spec, host))),
                 start_from: unit.health.start_from,
                 forget_from: unit.forget.1,
                 busy: unit.step.is_some(),
@@ -79,8 +83,10 @@ impl Engine {
     fn hand_out(&mut self, planned: Vec<Planned>, now: Now) -> Vec<Step> {
         let mut traces = Vec::new();
         for planned in &planned {
-            if let Todo::Start(id, image) = &planned.todo {
-                traces.extend(self.trace(id, *image, now));
+            match &planned.todo {
+                Todo::Start(id, image) => traces.extend(self.trace(id, *image, false, now)),
+                Todo::StartFallback(id, image) => traces.extend(self.trace(id, *image, true, now)),
+                _ => {}
             }
         }
         let changes: Vec<Change> = traces.iter().cloned().map(Change::PutTrace).collect();
@@ -89,8 +95,14 @@ impl Engine {
         let mut steps = Vec::with_capacity(planned.len());
         for Planned { todo, because } in planned {
             let step = match todo {
-                Todo::Start(..) => {
-                    traces.next().filter(|_| journalled).and_then(|trace| self.start(trace, now))
+                Todo::Start(id, _) | Todo::StartFallback(id, _) if !journalled => {
+                    if let Some(unit) = self.units.get_mut(&id) {
+                        unit.wait = Wait::Journal(self.journal.retry_from);
+                    }
+                    None
+                }
+                Todo::Start(..) | Todo::StartFallback(..) => {
+                    traces.next().and_then(|trace| self.start(trace, now))
                 }
                 Todo::Pull(key) => Some(self.pull(*key, because, now)),
                 Todo::Stop(owner, container) => {
@@ -117,13 +129,14 @@ impl Engine {
         steps
     }
 
-    fn trace(&mut self, id: &WorkloadId, image: Digest, now: Now) -> Option<Trace> {
+    fn trace(&mut self, id: &WorkloadId, image: Digest, fallback: bool, now: Now) -> Option<Trace> {
         let container = ContainerId::from_random(self.entropy.bytes());
         let unit = self.units.get(id)?;
+        let workload = if fallback { unit.fallback.as_ref()? } else { &unit.workload };
         Some(Trace {
             container,
             workload: id.clone(),
-            generation: unit.workload.generation,
+            generation: workload.generation,
             order: unit.runs.values().map(|run| run.order).max().unwrap_or_default() + 1,
             image,
             boot: self.settings.boot.clone(),
@@ -134,11 +147,15 @@ impl Engine {
 
     fn start(&mut self, trace: Trace, now: Now) -> Option<Step> {
         let unit = self.units.get_mut(&trace.workload)?;
-        let workload = unit.workload.clone();
-        let because = match unit.health.record.restart_count {
+        let mut because = match unit.health.record.restart_count {
             0 => trace.cause.to_string(),
             count => format!("{} (failures so far: {count})", trace.cause),
         };
+        let mut workload = unit.workload.clone();
+        if workload.generation != trace.generation {
+            because.push_str(&format!("; the image of generation {} is not here", workload.generation));
+            workload = unit.fallback.clone()?;
+        }
         unit.runs.insert(trace.container.clone(), Run::of_trace(&trace, &trace.boot, now.monotonic));
         let action = Action::Start { workload, container: trace.container.clone(), image: trace.image };
         Some(self.fly(Flight::Start(trace.workload, trace.container), action, because, now))

@@ -3,7 +3,7 @@
 use crate::ports::HeldImage;
 use crate::step::StepId;
 use crate::supervise::{LONGEST_WAIT, SHORT_WAIT, back_off};
-use edgelet_types::{Digest, Fault, ImageRef, Platform, Reason, Remedy};
+use edgelet_types::{Digest, Fault, ImageRef, Platform, Reason, Remedy, WorkloadSpec};
 use std::time::Duration;
 
 /// What a workload asks of the image store.
@@ -13,6 +13,14 @@ pub(crate) struct ImageKey {
     pub(crate) reference: ImageRef,
     /// Which variant of it.
     pub(crate) platform: Platform,
+}
+
+impl ImageKey {
+    /// What this specification asks for on a device of the platform `host`.
+    pub(crate) fn of(spec: &WorkloadSpec, host: &Platform) -> Self {
+        let platform = spec.platform.clone().unwrap_or_else(|| host.clone());
+        Self { reference: spec.image.clone(), platform }
+    }
 }
 
 /// Images and pulls.

@@ -2,7 +2,7 @@
 //!
 //! A commit costs a flush of the medium and wears it, so changes that may be late are kept until something
 //! must be written anyway. What may be late: the end of a journal entry, because clearing away twice is
-//! harmless. What may not: an intent, the beginning of a journal entry, a counted crash.
+//! harmless, and the end of a fallback. What may not: an intent, the beginning of a journal entry, a counted crash.
 
 use crate::ports::Ledger;
 use edgelet_types::record::{Change, Supervision};
@@ -17,6 +17,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub(crate) struct Journal {
     ledger: Box<dyn Ledger>,
     ended: BTreeSet<ContainerId>,
+    replaced: BTreeSet<WorkloadId>,
     records: BTreeMap<WorkloadId, Supervision>,
     /// Why the ledger refused the last commit.
     pub(crate) fault: Option<Fault>,
@@ -30,6 +31,7 @@ impl Journal {
         Self {
             ledger,
             ended: BTreeSet::new(),
+            replaced: BTreeSet::new(),
             records: BTreeMap::new(),
             fault: None,
             retry_from: Duration::ZERO,
@@ -41,6 +43,11 @@ impl Journal {
         self.ended.insert(container);
     }
 
+    /// The new generation runs: the fallback may go with the next commit.
+    pub(crate) fn drop_fallback(&mut self, workload: WorkloadId) {
+        self.replaced.insert(workload);
+    }
+
     /// A crash was counted: the record is to be written soon.
     pub(crate) fn record(&mut self, record: Supervision) {
         self.records.insert(record.workload.clone(), record);
@@ -49,6 +56,7 @@ impl Journal {
     /// The workload will be removed: its record is not to be written any more.
     pub(crate) fn forget(&mut self, workload: &WorkloadId) {
         self.records.remove(workload);
+        self.replaced.remove(workload);
     }
 
     /// Whether a counted crash is not durable yet.
@@ -58,21 +66,23 @@ impl Journal {
 
     /// Whether anything is not durable yet.
     pub(crate) fn is_pending(&self) -> bool {
-        self.is_urgent() || !self.ended.is_empty()
+        self.is_urgent() || !self.ended.is_empty() || !self.replaced.is_empty()
     }
 
     /// Makes all that is pending and `changes` durable, in one transaction. On an error everything that was
     /// pending stays pending, and `changes` are not remembered.
     pub(crate) fn commit(&mut self, changes: Vec<Change>, now: Duration) -> Result<(), Fault> {
         let ended = self.ended.iter().cloned().map(Change::RemoveTrace);
+        let replaced = self.replaced.iter().cloned().map(Change::RemoveFallback);
         let records = self.records.values().cloned().map(Change::PutSupervision);
-        let all: Vec<Change> = ended.chain(records).chain(changes).collect();
+        let all: Vec<Change> = ended.chain(replaced).chain(records).chain(changes).collect();
         if all.is_empty() {
             return Ok(());
         }
         match self.ledger.commit(&all) {
             Ok(()) => {
                 self.ended.clear();
+                self.replaced.clear();
                 self.records.clear();
                 self.fault = None;
                 self.retry_from = Duration::ZERO;

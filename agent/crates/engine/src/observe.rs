@@ -78,6 +78,10 @@ impl Engine {
                 if let Some(Ending::Counted(record)) = unit.learn(container, state, now) {
                     self.journal.record(record);
                 }
+                let current = unit.live().is_some_and(|(_, run)| run.generation == unit.workload.generation);
+                if current && unit.fallback.take().is_some() {
+                    self.journal.drop_fallback(workload.clone());
+                }
             }
             None => {
                 if let Some(run) = self.strays.get_mut(container) {

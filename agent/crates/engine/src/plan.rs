@@ -27,6 +27,8 @@ pub(crate) struct Desired<'a> {
     pub(crate) workload: &'a Workload,
     /// The image that it needs.
     pub(crate) image: ImageKey,
+    /// The image to start the earlier generation from, which bridges the time until `image` is here.
+    pub(crate) fallback: Option<Digest>,
     /// No start before then: the back-off.
     pub(crate) start_from: Duration,
     /// No attempt to forget it before then: the last one failed.
@@ -86,6 +88,8 @@ pub(crate) enum Todo {
     Pull(Box<ImageKey>),
     /// Start a run of this workload from this image.
     Start(WorkloadId, Digest),
+    /// Start a run of what this workload was before, from this image.
+    StartFallback(WorkloadId, Digest),
     /// Send the polite signal.
     Stop(Option<WorkloadId>, ContainerId),
     /// Send SIGKILL.
@@ -170,7 +174,13 @@ pub(crate) fn plan(desired: &[Desired<'_>], actual: &Machine<'_>, room: Room, no
     order.sort_by_key(|wanted| importance(wanted.workload));
     for wanted in order {
         let choice = planning.choose(wanted);
+        let pulls = matches!(choice, Choice::Do(Todo::Pull(_), _));
         planning.take(Some(&wanted.workload.id), choice);
+        if pulls && wanted.fallback.is_some() {
+            // A pull goes beside the workload's own steps.
+            let choice = planning.choose(wanted);
+            planning.take(Some(&wanted.workload.id), choice);
+        }
         planning.wake_to_clean_up(wanted);
     }
     for (container, run) in &actual.strays {
@@ -286,17 +296,32 @@ impl Planning<'_> {
     }
 
     fn start(&self, wanted: &Desired<'_>) -> Choice {
-        let image = match self.image_and_room(wanted) {
-            Ok(image) => image,
-            Err(choice) => return choice,
-        };
+        let id = wanted.workload.id.clone();
+        match (self.image_and_room(wanted), wanted.fallback) {
+            (Ok(image), _) => self.when_due(wanted, Todo::Start(id, image)),
+            (Err(Choice::Wait(wait @ (Wait::Image | Wait::PullAgain(_) | Wait::Turn))), Some(image))
+                if !self.room.low_on_disk =>
+            {
+                match self.when_due(wanted, Todo::StartFallback(id, image)) {
+                    // Of two waits the one that ends first.
+                    Choice::Wait(other) if wait.until().is_some() && wait.until() < other.until() => {
+                        Choice::Wait(wait)
+                    }
+                    choice => choice,
+                }
+            }
+            (Err(choice), _) => choice,
+        }
+    }
+
+    fn when_due(&self, wanted: &Desired<'_>, todo: Todo) -> Choice {
         if wanted.start_from > self.now {
             return Choice::Wait(Wait::BackOff(wanted.start_from));
         }
         if self.room.journal_from > self.now {
             return Choice::Wait(Wait::Journal(self.room.journal_from));
         }
-        Choice::Do(Todo::Start(wanted.workload.id.clone(), image), String::new())
+        Choice::Do(todo, String::new())
     }
 
     /// The image to start from, if a start is possible; else what is to be done or waited for first.
@@ -309,6 +334,7 @@ impl Planning<'_> {
             Supply::Coming => Err(Choice::Wait(Wait::Image)),
             Supply::Absent { from } if from > self.now => Err(Choice::Wait(Wait::PullAgain(from))),
             _ if self.room.low_on_disk => Err(Choice::Wait(Wait::Space)),
+            Supply::Absent { .. } if self.room.pulls == 0 => Err(Choice::Wait(Wait::Turn)),
             Supply::Absent { .. } => {
                 let because = format!("{} needs it", wanted.workload.name);
                 Err(Choice::Do(Todo::Pull(Box::new(wanted.image.clone())), because))

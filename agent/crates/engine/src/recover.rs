@@ -71,7 +71,7 @@ impl Engine {
         let rebooted = !run.of_this_boot;
         let counted = unit.health.record.crashes.iter().any(|crash| crash.container == trace.container);
         unit.health.next_cause = match () {
-            () if trace.generation != unit.workload.generation => StartCause::Requested,
+            () if trace.generation != unit.workload.generation && !rebooted => StartCause::Requested,
             () if counted => StartCause::Exited,
             () if rebooted => StartCause::Rebooted,
             () => StartCause::CutShort,
@@ -88,7 +88,10 @@ fn units(contents: &Contents, now: Now) -> BTreeMap<WorkloadId, Unit> {
         contents.supervision.iter().map(|record| (&record.workload, record)).collect();
     let mut unit = |workload: &edgelet_types::Workload| {
         let record = records.remove(&workload.id).cloned();
-        (workload.id.clone(), Unit::new(Arc::new(workload.clone()), record, now))
+        let mut unit = Unit::new(Arc::new(workload.clone()), record, now);
+        let fallback = contents.fallbacks.iter().find(|fallback| fallback.id == workload.id);
+        unit.fallback = fallback.cloned().map(Arc::new);
+        (workload.id.clone(), unit)
     };
     contents.workloads.iter().map(&mut unit).collect()
 }

@@ -21,6 +21,8 @@ use std::time::Duration;
 pub(crate) struct Unit {
     /// What is wanted. Always as the ledger has it.
     pub(crate) workload: Arc<Workload>,
+    /// What it was before its image changed; it runs until the new image is here.
+    pub(crate) fallback: Option<Arc<Workload>>,
     /// Every run that may have left something on the machine.
     pub(crate) runs: BTreeMap<ContainerId, Run>,
     /// How it fares.
@@ -59,6 +61,7 @@ impl Unit {
         }
         Self {
             workload,
+            fallback: None,
             runs: BTreeMap::new(),
             health,
             story,
@@ -77,9 +80,13 @@ impl Unit {
 
     /// The image that it needs.
     pub(crate) fn image(&self, host: &Platform) -> ImageKey {
-        let spec = &self.workload.spec;
-        let platform = spec.platform.clone().unwrap_or_else(|| host.clone());
-        ImageKey { reference: spec.image.clone(), platform }
+        ImageKey::of(&self.workload.spec, host)
+    }
+
+    /// Whether a run of this generation should go on for now.
+    fn wants(&self, generation: u64) -> bool {
+        let as_fallback = self.fallback.as_ref().is_some_and(|fallback| fallback.generation == generation);
+        self.workload.target == Target::Running && (generation == self.workload.generation || as_fallback)
     }
 
     /// The run that lives; the one that the planner would keep, if there are several.
@@ -92,6 +99,8 @@ impl Unit {
 
     /// Learns what is so of one of its runs, and draws the consequences.
     pub(crate) fn learn(&mut self, container: &ContainerId, state: RunState, now: Now) -> Option<Ending> {
+        let generation = self.runs.get(container)?.generation;
+        let wanted = self.wants(generation);
         let run = self.runs.get_mut(container)?;
         if !run.learn(state, now.monotonic) {
             return None;
@@ -99,7 +108,7 @@ impl Unit {
         match run.state.clone() {
             RunState::Absent | RunState::Starting => None,
             RunState::Running { .. } => {
-                if run.generation == self.workload.generation && !run.is_ending() {
+                if wanted && !run.is_ending() {
                     self.health.running(container, now.monotonic);
                 }
                 None
@@ -113,7 +122,7 @@ impl Unit {
     pub(crate) fn start_failed(&mut self, container: &ContainerId, fault: Fault, now: Now) -> Ending {
         let Some(run) = self.runs.get(container) else { return Ending::Expected };
         let generation = run.generation;
-        if self.workload.target != Target::Running || generation != self.workload.generation {
+        if !self.wants(generation) {
             self.health.ended(container, now.monotonic);
             self.tell(
                 now,
@@ -128,7 +137,7 @@ impl Unit {
         let Some(run) = self.runs.get(container) else { return Ending::Expected };
         let (generation, order, ending) = (run.generation, run.order, run.is_ending());
         let cause = exit.map_or(CrashCause::Lost, CrashCause::Exited);
-        let wanted = self.workload.target == Target::Running && generation == self.workload.generation;
+        let wanted = self.wants(generation);
         // Where a later run was begun, this one's end has been dealt with, perhaps by an earlier daemon.
         let replaced = self.runs.values().any(|later| later.order > order);
         if wanted && !ending && !replaced {

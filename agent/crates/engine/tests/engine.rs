@@ -34,7 +34,7 @@ impl Ledger for Memory {
             return Err(Fault::new(Reason::NoSpace, "store: commit: no space left on device"));
         }
         disk.commits += 1;
-        let Contents { workloads, supervision, traces, node, .. } = &mut disk.contents;
+        let Contents { workloads, fallbacks, supervision, traces, node, .. } = &mut disk.contents;
         for change in changes.iter().cloned() {
             match change {
                 Change::PutWorkload(row) => {
@@ -43,8 +43,14 @@ impl Ledger for Memory {
                 }
                 Change::RemoveWorkload(id) => {
                     workloads.retain(|known| known.id != id);
+                    fallbacks.retain(|known| known.id != id);
                     supervision.retain(|known| known.workload != id);
                 }
+                Change::PutFallback(row) => {
+                    fallbacks.retain(|known| known.id != row.id);
+                    fallbacks.push(*row);
+                }
+                Change::RemoveFallback(id) => fallbacks.retain(|known| known.id != id),
                 Change::PutSupervision(row) => {
                     supervision.retain(|known| known.workload != row.workload);
                     supervision.push(row);
@@ -77,6 +83,8 @@ struct Node {
     instances: Vec<Instance>,
     images: Vec<&'static str>,
     free_bytes: u64,
+    /// A step that was handed out and not looked at yet.
+    taken: Option<Step>,
 }
 
 impl Node {
@@ -90,6 +98,7 @@ impl Node {
             instances: Vec::new(),
             images: vec!["app:1", "app:2"],
             free_bytes: 1 << 30,
+            taken: None,
         }
     }
 
@@ -132,6 +141,9 @@ impl Node {
 
     /// The only step that is wanted now.
     fn step(&mut self) -> Step {
+        if let Some(step) = self.taken.take() {
+            return step;
+        }
         let mut steps = self.engine.next(self.time()).steps;
         assert_eq!(steps.len(), 1, "{steps:?}");
         steps.remove(0)
@@ -169,6 +181,16 @@ impl Node {
         let Action::Remove { container, .. } = &step.action else { panic!("{step:?}") };
         self.instances.retain(|instance| instance.container != *container);
         self.answer(&step, Ok(Outcome::Done));
+    }
+
+    /// The same, where a pull and a start are wanted afterwards. Returns the pull.
+    fn remove_beside_a_pull(&mut self) -> Step {
+        self.remove();
+        let tick = self.engine.next(self.time());
+        let [pull, start] = tick.steps.as_slice() else { panic!("{tick:?}") };
+        assert!(matches!(pull.action, Action::Pull { .. }), "{pull:?}");
+        self.taken = Some(start.clone());
+        pull.clone()
     }
 
     /// The program ends, and the engine hears of it.
@@ -358,6 +380,44 @@ fn after_a_reboot_all_starts_from_the_store_without_a_pull() {
     assert_eq!((node.engine.node().boots, node.engine.node().starts), (2, 2));
     let story: Vec<String> = node.engine.why(&id).into_iter().map(|line| line.text).collect();
     assert_eq!(story[0], "the device was rebooted; generation 1 went with it");
+}
+
+#[test]
+fn a_reboot_in_the_middle_of_an_update_brings_the_old_release_back_offline() {
+    let mut node = Node::new();
+    let id = node.deploy("app:1");
+    node.look();
+    node.start();
+    node.deploy("app:9");
+    let pull = node.step();
+    node.answer(&pull, Err(Fault::new(Reason::RegistryUnreachable, "connect: refused")));
+    node.instances.clear();
+    node.boot = "boot-2";
+    node.restart_daemon();
+    let pull = node.remove_beside_a_pull();
+    let old = node.start();
+    let fact = node.fact(&id);
+    assert_eq!((fact.state, fact.observed_generation), (State::Updating, Some(1)));
+    assert_eq!((fact.start_cause, fact.restart_count), (Some(StartCause::Rebooted), 0));
+    assert!(node.engine.needed_images().contains(&Digest::of(b"app:1")));
+    // It is supervised like any other.
+    node.exit(&old, 1);
+    node.remove();
+    node.idle();
+    assert_eq!(node.fact(&id).restart_count, 1);
+    node.pass(10);
+    let old = node.start();
+    // The image comes, and the new generation takes over.
+    node.images.push("app:9");
+    node.answer(&pull, Ok(Outcome::Pulled { id: Digest::of(b"app:9"), manifest: None }));
+    let stop = node.step();
+    node.answer(&stop, Ok(Outcome::Done));
+    node.exit(&old, 143);
+    node.remove();
+    node.start();
+    node.idle();
+    assert_eq!(node.fact(&id).observed_generation, Some(2));
+    assert_eq!(node.memory.0.lock().expect("lock").contents.fallbacks, []);
 }
 
 #[test]

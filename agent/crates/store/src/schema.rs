@@ -28,6 +28,10 @@ impl Table {
 /// What somebody wants to run, by workload id. **Must survive**: it is the acknowledged intent.
 pub(crate) const WORKLOADS: Table = Table::new("workloads");
 
+/// What workloads were before an update that has not run yet, by workload id. **Must survive**: with it the
+/// old release runs again after a reboot without a network, until the new image is here.
+pub(crate) const FALLBACKS: Table = Table::new("fallbacks");
+
 /// How workloads fare, by workload id. **Must survive**, but nothing runs wrongly without it: counters and
 /// the crash history are for people.
 pub(crate) const SUPERVISION: Table = Table::new("supervision");
@@ -51,7 +55,7 @@ pub(crate) const SCHEMA_KEY: &str = "schema";
 pub(crate) const NODE_KEY: &str = "node";
 
 /// The tables whose keys are identities.
-pub(crate) const RECORD_TABLES: [Table; 4] = [WORKLOADS, SUPERVISION, TRACES, IMAGES];
+pub(crate) const RECORD_TABLES: [Table; 5] = [WORKLOADS, FALLBACKS, SUPERVISION, TRACES, IMAGES];
 
 /// What a file says about its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crate::database;
 use crate::error::{OpenError, StoreError};
 use crate::migrate;
 use crate::row::{self, Rows};
-use crate::schema::{IMAGES, META, NODE_KEY, SUPERVISION, TRACES, WORKLOADS};
+use crate::schema::{FALLBACKS, IMAGES, META, NODE_KEY, SUPERVISION, TRACES, WORKLOADS};
 use edgelet_types::image::ImageRecord;
 use edgelet_types::record::{Change, Contents};
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction};
@@ -43,15 +43,18 @@ impl Store {
     pub fn load(&self) -> Result<Contents, StoreError> {
         self.read(|read| {
             let workloads = row::all(read, WORKLOADS)?;
+            let fallbacks = row::all(read, FALLBACKS)?;
             let supervision = row::all(read, SUPERVISION)?;
             let traces = row::all(read, TRACES)?;
             let node = row::get(read, META, NODE_KEY)?.transpose();
             let mut unreadable = workloads.unreadable;
+            unreadable.extend(fallbacks.unreadable);
             unreadable.extend(supervision.unreadable);
             unreadable.extend(traces.unreadable);
             unreadable.extend(node.as_ref().err().cloned());
             Ok(Contents {
                 workloads: workloads.read,
+                fallbacks: fallbacks.read,
                 supervision: supervision.read,
                 traces: traces.read,
                 node: node.unwrap_or_default(),
@@ -133,8 +136,11 @@ fn write_change(write: &WriteTransaction, change: &Change) -> Result<(), StoreEr
         Change::PutWorkload(workload) => row::put(write, WORKLOADS, workload.id.as_str(), workload),
         Change::RemoveWorkload(id) => {
             row::remove(write, WORKLOADS, id.as_str())?;
+            row::remove(write, FALLBACKS, id.as_str())?;
             row::remove(write, SUPERVISION, id.as_str())
         }
+        Change::PutFallback(workload) => row::put(write, FALLBACKS, workload.id.as_str(), workload),
+        Change::RemoveFallback(id) => row::remove(write, FALLBACKS, id.as_str()),
         Change::PutSupervision(record) => row::put(write, SUPERVISION, record.workload.as_str(), record),
         Change::PutTrace(trace) => row::put(write, TRACES, trace.container.as_str(), trace),
         Change::RemoveTrace(container) => row::remove(write, TRACES, container.as_str()),

@@ -73,6 +73,9 @@ fn what_was_committed_is_there_after_a_restart() {
         let changes = [
             Change::PutWorkload(Box::new(workload(1))),
             Change::PutWorkload(Box::new(workload(2))),
+            Change::PutFallback(Box::new(workload(1))),
+            Change::PutFallback(Box::new(workload(2))),
+            Change::PutFallback(Box::new(workload(3))),
             Change::PutSupervision(Supervision::new(workload(1).id)),
             Change::PutSupervision(supervision.clone()),
             Change::PutTrace(trace(1)),
@@ -84,6 +87,7 @@ fn what_was_committed_is_there_after_a_restart() {
         store.commit(&changes).expect("commit");
         let removals = [
             Change::RemoveWorkload(workload(1).id),
+            Change::RemoveFallback(workload(3).id),
             Change::RemoveTrace(trace(1).container),
             Change::RemoveImage(image(1).id),
         ];
@@ -92,6 +96,7 @@ fn what_was_committed_is_there_after_a_restart() {
     let store = Store::open(&path).expect("the same store");
     let contents = Contents {
         workloads: vec![workload(2)],
+        fallbacks: vec![workload(2)],
         supervision: vec![supervision],
         traces: vec![trace(2)],
         node: Some(node),

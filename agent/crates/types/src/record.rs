@@ -154,8 +154,12 @@ pub struct NodeRecord {
 pub enum Change {
     /// Adds or replaces a workload.
     PutWorkload(Box<Workload>),
-    /// Forgets a workload, its supervision record included.
+    /// Forgets a workload, its fallback and its supervision record included.
     RemoveWorkload(WorkloadId),
+    /// Keeps what a running workload was before its image changed, until the new one runs.
+    PutFallback(Box<Workload>),
+    /// Forgets what a workload was before.
+    RemoveFallback(WorkloadId),
     /// Adds or replaces a supervision record.
     PutSupervision(Supervision),
     /// Adds or replaces a journal entry.
@@ -175,6 +179,8 @@ pub enum Change {
 pub struct Contents {
     /// Every workload.
     pub workloads: Vec<Workload>,
+    /// What workloads were before their image changed, for those whose new generation never ran.
+    pub fallbacks: Vec<Workload>,
     /// Supervision records, for those workloads that ever failed.
     pub supervision: Vec<Supervision>,
     /// Every open journal entry.

@@ -41,6 +41,7 @@ fn desired(workload: &Workload) -> Desired<'_> {
     Desired {
         workload,
         image: ImageKey { reference: workload.spec.image.clone(), platform },
+        fallback: None,
         start_from: Duration::ZERO,
         forget_from: Duration::ZERO,
         busy: false,
@@ -85,6 +86,7 @@ fn words(todo: &Todo) -> String {
     match todo {
         Todo::Pull(key) => format!("pull {}", key.reference.tag().unwrap_or_default()),
         Todo::Start(..) => "start".to_owned(),
+        Todo::StartFallback(..) => "start fallback".to_owned(),
         Todo::Stop(_, id) => format!("stop {}", number(id)),
         Todo::Kill(_, id) => format!("kill {}", number(id)),
         Todo::Remove(_, id) => format!("remove {}", number(id)),
@@ -189,6 +191,24 @@ fn the_old_instance_runs_until_the_new_one_can_be_started() {
     assert_eq!(decide(&desired(&workload), &old, &failed, ROOM), "PullAgain(1010s)");
     assert_eq!(decide(&desired(&workload), &old, &held(&[&workload]), low), "Space");
     assert_eq!(decide(&desired(&workload), &old, &held(&[&workload]), ROOM), "stop 1");
+}
+
+#[test]
+fn while_the_new_image_is_away_the_earlier_generation_runs() {
+    let workload = workload(1, Target::Running);
+    let fallback = || Desired { fallback: Some(Digest::of(b"old")), ..desired(&workload) };
+    let none = Images::default();
+    let mut failed = Images::default();
+    failed.failed(&desired(&workload).image, Fault::new(Reason::RegistryUnreachable, "no"), NOW);
+    let low = Room { low_on_disk: true, ..ROOM };
+    let later = |at| Desired { start_from: secs(at), ..fallback() };
+    assert_eq!(decide(&fallback(), &[], &none, ROOM), "pull 1, start fallback");
+    assert_eq!(decide(&fallback(), &[], &none, Room { pulls: 0, ..ROOM }), "start fallback");
+    assert_eq!(decide(&fallback(), &[], &failed, ROOM), "start fallback");
+    assert_eq!(decide(&later(1005), &[], &failed, ROOM), "BackOff(1005s)");
+    assert_eq!(decide(&later(1015), &[], &failed, ROOM), "PullAgain(1010s)");
+    assert_eq!(decide(&fallback(), &[], &none, low), "Space");
+    assert_eq!(decide(&fallback(), &[], &held(&[&workload]), ROOM), "start");
 }
 
 #[test]

@@ -88,7 +88,9 @@ impl BackOff {
                 mine.failed(now);
             }
             match (&fact.container, fact.state) {
-                (Some(container), State::Running) => {
+                (Some(container), State::Running | State::Updating)
+                    if fact.state == State::Running || bridges(fact) =>
+                {
                     if mine.running.as_ref().is_none_or(|(known, _)| known != container) {
                         mine.running = Some((container.clone(), now));
                     }
@@ -129,4 +131,9 @@ impl Reckoning {
         let wait = if stuck { 300 } else { table[self.in_a_row.min(6) - 1] };
         self.not_before = now + Duration::from_secs(wait);
     }
+}
+
+/// Whether it is an earlier generation that runs until the new one can.
+fn bridges(fact: &Fact) -> bool {
+    fact.pid.is_some() && fact.observed_generation != Some(fact.workload.generation)
 }

@@ -37,6 +37,8 @@ pub struct Counts {
     pub starts: u64,
     pub commits: u64,
     pub crashes: u64,
+    /// Starts of an earlier generation, because the image of the new one was not here.
+    pub fallbacks: u64,
 }
 
 type Run<T = ()> = Result<T, String>;
@@ -283,7 +285,14 @@ impl Sim {
         let time = self.time();
         let flight = self.flights.remove(&step).expect("in flight");
         match &flight.action {
-            Action::Pull { .. } => self.back_off.all_changed(self.now),
+            Action::Pull { image, .. } => {
+                self.back_off.all_changed(self.now);
+                let disk = self.disk.lock().expect("lock");
+                let new = disk.workloads.values().filter(|row| row.spec.image == *image && answer.is_ok());
+                for row in new.filter(|row| disk.fallbacks.contains_key(&row.id)) {
+                    self.back_off.forgive(&row.id, self.now);
+                }
+            }
             Action::Start { workload, container, .. } => {
                 self.back_off.changed(&workload.id, self.now);
                 match &answer {

@@ -36,6 +36,7 @@ impl Cuts {
 #[derive(Debug, Default)]
 pub struct Disk {
     pub workloads: BTreeMap<WorkloadId, Workload>,
+    pub fallbacks: BTreeMap<WorkloadId, Workload>,
     pub supervision: BTreeMap<WorkloadId, Supervision>,
     pub traces: BTreeMap<ContainerId, Trace>,
     pub node: Option<NodeRecord>,
@@ -56,6 +57,7 @@ impl Ledger for SimLedger {
         let disk = self.disk.lock().expect("lock");
         Ok(Contents {
             workloads: disk.workloads.values().cloned().collect(),
+            fallbacks: disk.fallbacks.values().cloned().collect(),
             supervision: disk.supervision.values().cloned().collect(),
             traces: disk.traces.values().cloned().collect(),
             node: disk.node.clone(),
@@ -91,8 +93,11 @@ impl Disk {
             }
             Change::RemoveWorkload(id) => {
                 self.workloads.remove(&id);
+                self.fallbacks.remove(&id);
                 self.supervision.remove(&id);
             }
+            Change::PutFallback(row) => drop(self.fallbacks.insert(row.id.clone(), *row)),
+            Change::RemoveFallback(id) => drop(self.fallbacks.remove(&id)),
             Change::PutSupervision(record) => {
                 self.supervision.insert(record.workload.clone(), record);
             }

@@ -60,6 +60,7 @@ fn add(total: &mut Counts, one: Counts) {
     total.starts += one.starts;
     total.commits += one.commits;
     total.crashes += one.crashes;
+    total.fallbacks += one.fallbacks;
 }
 
 #[test]
@@ -87,6 +88,11 @@ fn many_cuts_in_one_run_lead_back_to_what_is_wanted() {
         add(&mut total, run(1_000_000 + seed, Some(seed % 50), Cut::Often));
     }
     println!("simulated in {:?}: {seeds} runs, {total:?}", begun.elapsed());
+    let Counts { cuts, crashes, fallbacks, .. } = total;
+    assert!(
+        cuts > seeds && crashes > seeds / 2 && fallbacks > 0,
+        "the worlds are too peaceful to prove anything"
+    );
 }
 
 #[test]

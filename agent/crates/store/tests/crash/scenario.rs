@@ -36,6 +36,7 @@ impl Random {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Model {
     workloads: BTreeMap<WorkloadId, Workload>,
+    fallbacks: BTreeMap<WorkloadId, Workload>,
     supervision: BTreeMap<WorkloadId, Supervision>,
     traces: BTreeMap<ContainerId, Trace>,
     images: BTreeMap<String, ImageRecord>,
@@ -45,11 +46,12 @@ pub struct Model {
 impl Model {
     /// What a store holds.
     pub fn of(store: &Store) -> Result<Self, StoreError> {
-        let Contents { workloads, supervision, traces, node, unreadable } = store.load()?;
+        let Contents { workloads, fallbacks, supervision, traces, node, unreadable } = store.load()?;
         let images = store.images()?;
         assert_eq!((unreadable, images.unreadable), (Vec::new(), Vec::new()), "a cut damages no row");
         Ok(Self {
             workloads: workloads.into_iter().map(|row| (row.id.clone(), row)).collect(),
+            fallbacks: fallbacks.into_iter().map(|row| (row.id.clone(), row)).collect(),
             supervision: supervision.into_iter().map(|row| (row.workload.clone(), row)).collect(),
             traces: traces.into_iter().map(|row| (row.container.clone(), row)).collect(),
             images: images.read.into_iter().map(|row| (row.id.to_string(), row)).collect(),
@@ -63,8 +65,11 @@ impl Model {
                 Change::PutWorkload(row) => drop(self.workloads.insert(row.id.clone(), *row)),
                 Change::RemoveWorkload(id) => {
                     self.workloads.remove(&id);
+                    self.fallbacks.remove(&id);
                     self.supervision.remove(&id);
                 }
+                Change::PutFallback(row) => drop(self.fallbacks.insert(row.id.clone(), *row)),
+                Change::RemoveFallback(id) => drop(self.fallbacks.remove(&id)),
                 Change::PutSupervision(row) => drop(self.supervision.insert(row.workload.clone(), row)),
                 Change::PutTrace(row) => drop(self.traces.insert(row.container.clone(), row)),
                 Change::RemoveTrace(id) => drop(self.traces.remove(&id)),
@@ -87,7 +92,7 @@ fn change(random: &mut Random) -> Change {
     let id = random.id();
     let workload = WorkloadId::from_random(id);
     let container = ContainerId::from_random(id);
-    match random.below(11) {
+    match random.below(13) {
         0..=2 => Change::PutWorkload(Box::new(self::workload(random, workload))),
         3 => Change::RemoveWorkload(workload),
         4 | 5 => {
@@ -112,6 +117,8 @@ fn change(random: &mut Random) -> Change {
         7 => Change::RemoveTrace(container),
         8 => Change::PutImage(Box::new(image(random))),
         9 => Change::RemoveImage(Digest::of(&id)),
+        10 => Change::PutFallback(Box::new(self::workload(random, workload))),
+        11 => Change::RemoveFallback(workload),
         _ => Change::PutNode(NodeRecord { boots: random.next(), ..NodeRecord::default() }),
     }
 }

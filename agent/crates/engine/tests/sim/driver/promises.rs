@@ -30,6 +30,17 @@ impl Sim {
         match action {
             Action::Start { workload, container, .. } => {
                 self.counts.starts += 1;
+                let row =
+                    disk.workloads.get(&workload.id).ok_or("a start of a workload that is not durable")?;
+                if workload.generation < row.generation {
+                    self.counts.fallbacks += 1;
+                    let wanted = &row.spec.image;
+                    let is_it = |flight: &super::Flight| matches!(&flight.action, Action::Pull { image, .. } if image == wanted);
+                    // One that has just arrived is not known yet.
+                    if self.world.images.contains(wanted) && !self.flights.values().any(is_it) {
+                        return Err(format!("{} falls back although its image is here", workload.id));
+                    }
+                }
                 if !disk.traces.contains_key(container) && self.mutant != Mutant::ForgetsTraces {
                     return Err(format!("{container} is started without a journal entry"));
                 }
@@ -153,6 +164,9 @@ impl Sim {
             }
             () if traced != wanted && self.mutant == Mutant::None => {
                 Err(format!("{wanted} containers are wanted, and the journal has {traced} entries"))
+            }
+            () if !disk.fallbacks.is_empty() => {
+                Err("a fallback is kept although the new one runs".to_owned())
             }
             () if !self.flights.is_empty() => Err("steps are in flight at rest".to_owned()),
             () if self.asleep.is_some() && !self.scenario.lossy => {
