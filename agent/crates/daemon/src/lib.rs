@@ -23,5 +23,9 @@ mod node;
 mod pulls;
 mod run;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use build::{BUILD_TIME, GIT_COMMIT, VERSION};
 pub use run::run;

@@ -13,9 +13,8 @@ use edgelet_image::{ImageStore, StoreOptions};
 use edgelet_store::Store;
 use edgelet_types::config::Config;
 use edgelet_types::{Fault, Layout, Platform, Reason};
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SigSet, Signal};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
@@ -128,16 +127,17 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), Fault> {
 }
 
 /// Makes sure that there is one daemon. The kernel lets go of the lock however this process ends.
-fn lock(layout: &Layout) -> Result<Flock<File>, Fault> {
+fn lock(layout: &Layout) -> Result<File, Fault> {
     let path = layout.daemon_lock();
     let file = File::options().write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(|error| failed("open the lock", &error).context(path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-        nix::errno::Errno::EWOULDBLOCK => {
-            Fault::new(Reason::Conflict, format!("another daemon runs ({} is locked)", path.display()))
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Fault::new(Reason::Conflict, format!("another daemon runs ({} is locked)", path.display())))
         }
-        error => failed("take the lock", &error.into()),
-    })
+        Err(TryLockError::Error(error)) => Err(failed("take the lock", &error)),
+    }
 }
 
 fn open_images(layout: &Layout, config: &Config, store: &Arc<Store>) -> Result<ImageStore, Fault> {

@@ -25,10 +25,20 @@ fn a_manifest_that_cannot_be_done_names_the_field_and_who_must_act() {
     let mut node = Node::new();
     node.start();
     let manifest = hello_manifest(1);
-    refused(&node, &manifest.replace("hostNetworkMode", "hostNetMode"), 2, &["hostNetMode", "INVALID_ARGUMENT"]);
+    refused(
+        &node,
+        &manifest.replace("hostNetworkMode", "hostNetMode"),
+        2,
+        &["hostNetMode", "INVALID_ARGUMENT"],
+    );
     refused(&node, &manifest.replace("edgelet/hello:1", "UPPER:1"), 2, &["image", "UPPER:1"]);
     refused(&node, &manifest.replace("kind: Microservice", "kind: Pod"), 2, &["kind"]);
-    refused(&node, &format!("{manifest}    healthCheck: {{ test: [NONE] }}\n"), 6, &["healthCheck", "NOT_IMPLEMENTED"]);
+    refused(
+        &node,
+        &format!("{manifest}    healthCheck: {{ test: [NONE] }}\n"),
+        6,
+        &["healthCheck", "NOT_IMPLEMENTED"],
+    );
     refused(&node, "a: &a [*a]\n", 2, &["INVALID_ARGUMENT"]);
     let huge = format!("{manifest}# {}\n", "x".repeat(2 << 20));
     refused(&node, &huge, 2, &["1048576"]);

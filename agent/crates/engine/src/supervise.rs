@@ -19,8 +19,11 @@ pub(crate) const STUCK_WINDOW: Duration = Duration::from_secs(600);
 /// The longest wait between two attempts.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// The wait after an attempt that failed for reasons that are not the workload's: another instance holds
-/// the lock, or the work was cancelled.
+/// the lock, or the work was cancelled. Doubled for each one that follows, up to [`LONGEST_SHORT_WAIT`]:
+/// every attempt is written to the journal.
 pub(crate) const SHORT_WAIT: Duration = Duration::from_secs(2);
+/// See [`SHORT_WAIT`].
+pub(crate) const LONGEST_SHORT_WAIT: Duration = Duration::from_secs(64);
 
 /// How long to wait after the `failures`-th failure in a row: 10, 20, 40, 80, 160, and then 300 seconds.
 pub(crate) fn back_off(failures: u32) -> Duration {
@@ -44,6 +47,8 @@ pub(crate) struct Health {
     pub(crate) next_cause: StartCause,
     /// Failures without a steady run between them.
     failures: u32,
+    /// Attempts in a row that failed for no fault of the workload's.
+    postponements: u32,
     /// When the latest failures were, at most [`STUCK_AFTER`] of them.
     recent: VecDeque<Duration>,
     /// Which run is running, and since when.
@@ -59,6 +64,7 @@ impl Health {
             error: None,
             next_cause: StartCause::Requested,
             failures: 0,
+            postponements: 0,
             recent: VecDeque::new(),
             running: None,
         }
@@ -66,6 +72,7 @@ impl Health {
 
     /// A run is seen running.
     pub(crate) fn running(&mut self, container: &ContainerId, now: Duration) {
+        self.postponements = 0;
         if self.running.as_ref().is_none_or(|(known, _)| known != container) {
             self.running = Some((container.clone(), now));
         }
@@ -107,7 +114,9 @@ impl Health {
     pub(crate) fn postponed(&mut self, container: &ContainerId, why: String, now: Duration) {
         self.ended(container, now);
         self.error = Some(why);
-        self.start_from = now + SHORT_WAIT;
+        let wait = SHORT_WAIT.saturating_mul(1 << self.postponements.min(16));
+        self.postponements = self.postponements.saturating_add(1);
+        self.start_from = now + wait.min(LONGEST_SHORT_WAIT);
     }
 
     /// Ends the back-off of a run that has been steady for long enough.
@@ -128,6 +137,7 @@ impl Health {
     /// Somebody asked for an attempt: the past does not delay it.
     pub(crate) fn forgive(&mut self) {
         self.failures = 0;
+        self.postponements = 0;
         self.recent.clear();
         self.start_from = Duration::ZERO;
         self.next_cause = StartCause::Requested;
@@ -180,6 +190,21 @@ mod tests {
             now = health.start_from;
         }
         assert_eq!(health.record.restart_count, 8);
+    }
+
+    #[test]
+    fn attempts_that_are_nobodys_fault_come_more_and_more_rarely() {
+        let mut health = health();
+        let waits = |health: &mut Health| {
+            health.postponed(&crash(1).container, "held".to_owned(), secs(100));
+            health.start_from - secs(100)
+        };
+        for wait in [2, 4, 8, 16, 32, 64, 64] {
+            assert_eq!(waits(&mut health), secs(wait));
+        }
+        health.running(&crash(2).container, secs(100));
+        assert_eq!(waits(&mut health), secs(2));
+        assert_eq!(health.record.restart_count, 0);
     }
 
     #[test]

@@ -4,9 +4,8 @@ use edgelet_shim::files::{EXIT, INIT_PID, ORDER, Order, SHIM_PID};
 use edgelet_sys::process::{pidfd_open, start_time};
 use edgelet_types::instance::{Exit, Instance, InstanceState};
 use edgelet_types::{ContainerId, Layout};
-use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -107,10 +106,10 @@ fn is_locked(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         file => file?,
     };
-    match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Ok(_) => Ok(false),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(true),
-        Err((_, error)) => Err(error.into()),
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -10,8 +10,7 @@ use edgelet_sys::process::{pidfd_open, readable_within};
 use edgelet_sys::root::RootDir;
 use edgelet_types::image::ImageRecord;
 use edgelet_types::{ContainerId, Fault, Layout, Reason, UnixMillis, Workload};
-use nix::fcntl::{Flock, FlockArg};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -70,21 +69,14 @@ fn hold_instance(layout: &Layout, workload: &Workload) -> Result<File, Fault> {
     }
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = file.map_err(|error| failed("open the instance lock", &error))?;
-    // The lock belongs to the open file, which the shim inherits: dropping ours does not release it.
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => lock_file(lock).map_err(|error| failed("hold the instance lock", &error)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+    // The lock belongs to the open file, which the shim inherits as its own: ours may be closed after that.
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
             Err(Fault::new(Reason::Conflict, format!("an instance of {} still runs", workload.name)))
         }
-        Err((_, error)) => Err(failed("take the instance lock", &error.into())),
+        Err(TryLockError::Error(error)) => Err(failed("take the instance lock", &error)),
     }
-}
-
-/// A second descriptor of the locked file, so that the guard's explicit unlock never happens.
-fn lock_file(lock: Flock<File>) -> io::Result<File> {
-    let file = lock.try_clone()?;
-    std::mem::forget(lock);
-    Ok(file)
 }
 
 fn write_order(layout: &Layout, bundle: &Path, launch: &Launch<'_>) -> Result<(), Fault> {

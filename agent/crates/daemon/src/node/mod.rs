@@ -4,7 +4,7 @@ mod exec;
 mod facts;
 mod host;
 mod images;
-mod logs;
+pub(crate) mod logs;
 
 use crate::build;
 use crate::containers;

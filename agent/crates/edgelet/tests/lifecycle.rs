@@ -1,0 +1,90 @@
+//! What operators do to a workload, and what it does by itself.
+
+mod support;
+
+use support::{Node, free_port, get, hello_manifest, wait_until};
+
+#[test]
+fn stop_start_restart_and_an_update_each_replace_the_one_instance() {
+    let node = Node::with_sample_image();
+    let port = node.deploy_hello();
+    let container = || node.inspect("edgelet.hello")["containerId"].clone();
+    let first = container();
+    node.ok(&["ms", "restart", "edgelet.hello"]);
+    wait_until("it serves", || get(port).is_some());
+    let second = container();
+    assert_ne!(first, second);
+    node.ok(&["ms", "stop", "edgelet.hello"]);
+    node.wait_for_state("edgelet.hello", "STOPPED");
+    assert!(get(port).is_none() && node.shims().is_empty());
+    node.ok(&["ms", "start", "edgelet.hello"]);
+    wait_until("it serves", || get(port).is_some());
+    let other_port = free_port();
+    node.deploy(&hello_manifest(other_port));
+    wait_until("it serves on the new port", || get(other_port).is_some());
+    assert!(get(port).is_none());
+    assert_eq!(node.shims().len(), 1);
+    let restarts = node.inspect("edgelet.hello")["restartCount"].as_u64().unwrap_or(0);
+    assert_eq!(restarts, 0, "nothing of this was a crash");
+}
+
+#[test]
+fn a_program_that_cannot_start_is_tried_again_with_back_off_and_says_why() {
+    let node = Node::with_sample_image();
+    let port = free_port();
+    let holder = std::net::TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let file = node.path("manifest.yaml");
+    std::io::Write::write_all(&mut std::fs::File::create(&file).unwrap(), hello_manifest(port).as_bytes())
+        .unwrap();
+    let (code, said) = node.fails(&["deploy", "-f", file.to_str().unwrap()]);
+    assert!(code == 1 && said.contains("exitCode=1"), "{said}");
+    assert!(node.log_lines("edgelet.hello").iter().any(|line| line.contains("Address in use")));
+    drop(holder);
+    // The first back-off is 10 s.
+    wait_until("it serves", || get(port).is_some());
+    let inspected = node.inspect("edgelet.hello");
+    assert_eq!(inspected["restartCount"], 1, "{inspected}");
+    assert!(inspected["lastError"].as_str().unwrap().contains("exitCode=1"));
+}
+
+#[test]
+fn exec_runs_beside_the_workload_and_its_exit_code_comes_back() {
+    let node = Node::with_sample_image();
+    node.deploy_hello();
+    let output = node.edgelet(&["ms", "exec", "edgelet.hello", "--", "/hello", "env"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert!(text.contains("EDGELET_MICROSERVICE_NAME=hello"), "{text}");
+    let output = node.edgelet(&["ms", "exec", "edgelet.hello", "--", "/hello", "nonsense"]);
+    assert_eq!(output.status.code(), Some(2));
+    let (code, said) = node.fails(&["ms", "exec", "edgelet.hello", "--", "/nowhere"]);
+    assert!(code == 4 && said.contains("/nowhere"), "{code} {said}");
+    let sessions =
+        std::fs::read_dir(node.path("run/edgelet/containers")).unwrap().next().unwrap().unwrap().path();
+    wait_until("session files are gone", || {
+        std::fs::read_dir(&sessions)
+            .unwrap()
+            .flatten()
+            .all(|e| !e.file_name().to_string_lossy().starts_with("exec-"))
+    });
+}
+
+#[test]
+fn a_removed_workload_leaves_nothing() {
+    let node = Node::with_sample_image();
+    node.deploy_hello();
+    node.ok(&["ms", "rm", "edgelet.hello"]);
+    wait_until("it is gone", || node.inspect("edgelet.hello").is_null());
+    assert_eq!(node.mounts(), Vec::<String>::new());
+    for left in [
+        "run/edgelet/containers",
+        "run/edgelet/oci",
+        "run/edgelet/locks",
+        "var/lib/edgelet/containers",
+        "var/log/edgelet/containers",
+    ] {
+        let entries: Vec<_> =
+            std::fs::read_dir(node.path(left)).unwrap().flatten().map(|e| e.path()).collect();
+        assert!(entries.is_empty(), "{entries:?}");
+    }
+}
