@@ -3,7 +3,6 @@
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -152,13 +151,25 @@ impl Child {
 
     /// Waits until it ends. Never misses one that ended at once.
     pub fn wait(&self) -> io::Result<End> {
+        // Not nix's: it has no names for real-time signals, and fails for a child that one of them killed
+        // although the child is collected by then.
+        let fd = self.pidfd.as_raw_fd().cast_unsigned();
+        // SAFETY: a plain C structure, for which all zeros is a value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         loop {
-            match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
-                Ok(WaitStatus::Exited(_, code)) => return Ok(End::Exited(code)),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(End::Killed(signal as i32)),
-                Ok(_) | Err(Errno::EINTR) => {}
+            // SAFETY: `info` outlives the call and is the only pointer passed.
+            match Errno::result(unsafe { libc::waitid(libc::P_PIDFD, fd, &raw mut info, libc::WEXITED) }) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        // SAFETY: waitid(2) fills in the fields of SIGCHLD, to which the status belongs.
+        let status = unsafe { info.si_status() };
+        match info.si_code {
+            libc::CLD_EXITED => Ok(End::Exited(status)),
+            libc::CLD_KILLED | libc::CLD_DUMPED => Ok(End::Killed(status)),
+            other => Err(io::Error::other(format!("a child changed in an unknown way: code {other}"))),
         }
     }
 
@@ -330,6 +341,26 @@ mod tests {
         }
         assert_eq!(parse_start_time("12 (cat) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711"), None);
         assert_eq!(parse_start_time("nonsense"), None);
+    }
+
+    #[test]
+    fn the_end_of_a_child_is_told_whichever_signal_killed_it() {
+        // 35 is SIGRTMIN+1 as the C libraries count.
+        for signal in [libc::SIGTERM, libc::SIGKILL, 35, 64] {
+            let child = started("exec sleep 100");
+            child.signal(signal).expect("signal");
+            let end = child.wait().expect("wait");
+            assert_eq!((end, end.code()), (End::Killed(signal), 128 + signal));
+        }
+        let child = started("exit 7");
+        assert_eq!(child.wait().expect("wait"), End::Exited(7));
+        assert_eq!(child.wait().expect_err("collected").raw_os_error(), Some(libc::ECHILD));
+    }
+
+    #[expect(clippy::zombie_processes, reason = "the answer is what waits")]
+    fn started(script: &str) -> Child {
+        let child = std::process::Command::new("sh").args(["-c", script]).spawn().expect("a shell");
+        Child::adopt(child.id().cast_signed()).expect("adopt")
     }
 
     #[test]
