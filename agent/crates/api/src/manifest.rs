@@ -1,17 +1,21 @@
 //! The `Microservice` manifest: YAML text in, a checked specification out.
 //!
 //! Every rule is applied here, so that a manifest that parses can be run as it says. What this version
-//! does not do is refused by the name of its field; nothing is ignored. The parser works within a
-//! budget (aliases, depth, nodes), because manifests are strangers' input.
+//! does not do is refused by the name of its field; nothing is ignored. The text is read within a budget
+//! (aliases, depth, nodes), because manifests are strangers' input.
 
 mod check;
 mod container;
+mod fields;
 mod file;
 mod mounts;
+mod yaml;
 
-use check::{at, name};
+use check::{at, name, not_supported};
 use edgelet_types::limits::DEPLOY_MANIFEST_BYTES;
 use edgelet_types::{Fault, ImageRef, Name, Reason, WorkloadSpec};
+use fields::Fields;
+use file::{Metadata, Spec};
 use std::collections::BTreeMap;
 
 /// The only accepted `apiVersion`.
@@ -80,46 +84,46 @@ pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
     check(read(text)?)
 }
 
-/// Text to fields: syntax, types and unknown names.
-fn read(text: &str) -> Result<file::File, ManifestError> {
-    let mut wrong_field = None;
-    let outcome = serde_saphyr::with_deserializer_from_str(text, |yaml| {
-        serde_path_to_error::deserialize(yaml).map_err(|error| {
-            wrong_field = Some(error.path().to_string());
-            error.into_inner()
-        })
-    });
-    outcome.map_err(|error: serde_saphyr::Error| {
-        let said = error.without_snippet().to_string();
-        match wrong_field {
-            Some(path) if path != "." && path != "?" => ManifestError::Field { path, rule: said },
-            _ => ManifestError::Syntax(said),
+/// Text to fields: syntax, kind, types and unknown names.
+fn read(text: &str) -> Result<(Metadata, Spec), ManifestError> {
+    let mut fields = Fields::of("", yaml::parse(text)?)?;
+    // Before anything else, because other versions and kinds have other fields.
+    let api_version: String = fields.require("apiVersion")?;
+    if api_version != API_VERSION {
+        return Err(at("apiVersion", format!("must be {API_VERSION}")));
+    }
+    check_kind(&fields.require::<String>("kind")?)?;
+    let metadata = fields.take("metadata")?;
+    let spec = fields.take("spec")?;
+    fields.finish()?;
+    let metadata = metadata.ok_or_else(|| fields.missing("metadata"))?;
+    Ok((metadata, spec.ok_or_else(|| fields.missing("spec"))?))
+}
+
+/// Kinds that other versions of this program deploy are told from those that none does.
+fn check_kind(kind: &str) -> Result<(), ManifestError> {
+    match kind {
+        KIND => Ok(()),
+        "Registry" | "Model" | "Knowledge" | "RuntimeClass" | "ControlPlane" => {
+            Err(not_supported(format!("kind: {kind}"), &format!("; only {KIND} can be deployed")))
         }
-    })
+        _ => Err(at("kind", format!("{kind:?}: must be {KIND}"))),
+    }
 }
 
 /// Fields to a specification: the rules.
-fn check(file: file::File) -> Result<Manifest, ManifestError> {
-    if file.api_version != API_VERSION {
-        return Err(at("apiVersion", format!("must be {API_VERSION}")));
-    }
-    if file.kind != KIND {
-        return Err(ManifestError::NotSupported {
-            path: "kind".to_owned(),
-            hint: format!("; only {KIND} can be deployed"),
-        });
-    }
+fn check((metadata, wanted): (Metadata, Spec)) -> Result<Manifest, ManifestError> {
     // The namespace is read by tools that share their manifests with a controller; a node has one.
-    if let Some(namespace) = &file.metadata.namespace {
+    if let Some(namespace) = &metadata.namespace {
         name("metadata.namespace", namespace)?;
     }
     let mut warnings = Vec::new();
-    let image = ImageRef::parse(&file.spec.image).map_err(|error| at("spec.image", error.to_string()))?;
+    let image = ImageRef::parse(&wanted.image).map_err(|error| at("spec.image", error.to_string()))?;
     let mut spec = WorkloadSpec::of(image);
-    spec.labels = own_labels(file.metadata.labels, &mut warnings);
-    refuse_unsupported(&file.spec)?;
-    container::apply(file.spec.container, &mut spec)?;
-    Ok(Manifest { name: name("metadata.name", &file.metadata.name)?, spec, warnings })
+    spec.labels = own_labels(metadata.labels, &mut warnings);
+    refuse_unsupported(&wanted)?;
+    container::apply(wanted.container.unwrap_or_default(), &mut spec)?;
+    Ok(Manifest { name: name("metadata.name", &metadata.name)?, spec, warnings })
 }
 
 /// Labels that say what the node knows itself cannot be set from outside.
@@ -139,7 +143,7 @@ fn is_protected(key: &str) -> bool {
     PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-fn refuse_unsupported(spec: &file::Spec) -> Result<(), ManifestError> {
+fn refuse_unsupported(spec: &Spec) -> Result<(), ManifestError> {
     let present = [
         ("spec.registry", spec.registry.is_some(), "; name the registry's host in spec.image"),
         ("spec.schedule", spec.schedule.is_some_and(|order| order != 0), ""),
@@ -148,9 +152,7 @@ fn refuse_unsupported(spec: &file::Spec) -> Result<(), ManifestError> {
         ("spec.knowledge", spec.knowledge.is_some(), ""),
     ];
     match present.into_iter().find(|(_, present, _)| *present) {
-        Some((path, _, hint)) => {
-            Err(ManifestError::NotSupported { path: path.to_owned(), hint: hint.to_owned() })
-        }
+        Some((path, _, hint)) => Err(not_supported(path, hint)),
         None => Ok(()),
     }
 }

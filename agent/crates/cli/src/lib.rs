@@ -18,6 +18,7 @@ mod progress;
 mod table;
 mod terminal;
 mod wait;
+mod yaml;
 
 pub use command::Hooks;
 

@@ -1,9 +1,10 @@
 //! Results to standard output, everything else to standard error.
 
-use crate::exit::{Failure, INTERNAL, SUCCESS};
+use crate::exit::{Failure, SUCCESS};
+use crate::yaml;
 use edgelet_api::error::Code;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -32,12 +33,20 @@ pub(crate) fn result(
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = match format {
         Format::Human => human(&mut out),
-        Format::Json => serde_json::to_writer_pretty(&mut out, value)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
-        Format::Yaml => out.write_all(yaml(value)?.as_bytes()),
+        Format::Json => out.write_all(json(&plain(value)).as_bytes()),
+        Format::Yaml => out.write_all(yaml::document(&plain(value)).as_bytes()),
     };
     finished(written.and_then(|()| out.flush()))
+}
+
+/// A result as plain data, of which both formats are made: what a type costs, it costs once.
+pub(crate) fn plain(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("results have texts as keys and fail nowhere")
+}
+
+/// JSON for people.
+pub(crate) fn json(value: &Value) -> String {
+    format!("{value:#}\n")
 }
 
 /// Turns the outcome of writing to standard output into the outcome of a command. That the reader went
@@ -61,7 +70,7 @@ pub(crate) fn show_help(text: &str) -> ExitCode {
 
 /// Tells why a command failed, and makes it the exit code.
 pub(crate) fn report(failure: &Failure, look: Look) -> ExitCode {
-    let structured = json!({"error": {
+    let structured = serde_json::json!({"error": {
         "code": failure.code,
         "message": failure.message,
         "remedy": failure.remedy,
@@ -69,10 +78,7 @@ pub(crate) fn report(failure: &Failure, look: Look) -> ExitCode {
     let text = match look.format {
         Format::Human => human(failure, look.is_rich),
         Format::Json => format!("{structured}\n"),
-        Format::Yaml => match yaml(&structured) {
-            Ok(text) => text,
-            Err(_) => return ExitCode::from(INTERNAL),
-        },
+        Format::Yaml => yaml::document(&structured),
     };
     // When standard error is gone, the exit code is all that can still be said.
     let _ = io::stderr().write_all(text.as_bytes());
@@ -86,11 +92,6 @@ fn human(failure: &Failure, is_rich: bool) -> String {
     };
     let hint = failure.hint.as_deref().unwrap_or(failure.remedy.advice());
     format!("{red}Error[{}]{plain}: {}\n  hint: {hint}\n", failure.code, failure.message)
-}
-
-fn yaml(value: &impl Serialize) -> Result<String, Failure> {
-    serde_saphyr::to_string(value)
-        .map_err(|error| Failure::local(Code::Internal, format!("write the result: {error}")))
 }
 
 /// Whether standard error is a terminal that may show colours and moving bars.

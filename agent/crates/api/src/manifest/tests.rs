@@ -35,6 +35,7 @@ capDrop: [ALL]
 env:
   - {key: PORT, value: 8080}
   - {key: EMPTY, value: ""}
+  - {key: VERSION, value: 1.10}
 ports:
   - {internal: 80, external: 80}
 volumes:
@@ -63,7 +64,10 @@ annotations: {a: b}"#,
     assert_eq!((spec.user.as_deref(), spec.group.as_deref()), (Some("1000"), Some("50")));
     assert_eq!(spec.platform.map(|p| p.to_string()).as_deref(), Some("linux/arm64"));
     assert_eq!((spec.cap_add, spec.cap_drop), (vec!["CAP_NET_ADMIN".into()], vec!["ALL".into()]));
-    assert_eq!(spec.env, [("PORT".into(), "8080".into()), ("EMPTY".into(), String::new())]);
+    assert_eq!(
+        spec.env,
+        [("PORT", "8080"), ("EMPTY", ""), ("VERSION", "1.10")].map(|(key, value)| (key.into(), value.into()))
+    );
     assert_eq!((spec.binds[0].container.as_str(), spec.binds[0].read_only), ("/data/x", true));
     assert_eq!((spec.tmpfs[0].bytes, spec.tmpfs[0].mode), (Some(16 << 20), Some(0o700)));
     assert_eq!(spec.sysctls["kernel.shm_rmid_forced"], "1");
@@ -200,10 +204,15 @@ fn the_frame_must_be_right() {
     assert_eq!(field(&good.replace("web", "Web_1")), "metadata.name");
     assert_eq!(field(&good.replace("busybox", "Busy box")), "spec.image");
     assert_eq!(field(&good.replace("name: web", "name: web, namespace: A")), "metadata.namespace");
-    assert!(matches!(
-        parse(&good.replace(KIND, "Registry")),
-        Err(ManifestError::NotSupported { path, .. }) if path == "kind"
-    ));
+    for kind in ["Registry", "Model", "Knowledge", "RuntimeClass", "ControlPlane"] {
+        let said = parse(&good.replace(KIND, kind).replace("image: busybox", "url: x"));
+        assert!(
+            matches!(&said, Err(ManifestError::NotSupported { path, .. }) if path.starts_with("kind: ")),
+            "{kind}: {said:?}"
+        );
+    }
+    assert_eq!(field(&good.replace(KIND, "Pod")), "kind");
+    assert_eq!(field(&good.replace("metadata: {name: web}\n", "")), "metadata");
     for broken in ["", "[", "{", "\u{0}", "apiVersion: [", "- a\n- b", "a: &x [*x]", "\t"] {
         assert!(parse(broken).is_err(), "{broken:?}");
     }

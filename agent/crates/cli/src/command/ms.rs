@@ -60,10 +60,7 @@ pub(super) fn inspect(context: &Context, id: &str, summary: bool) -> Result<(), 
     let detail = context.client().microservice(id)?;
     output::result(context.look.format, &detail, |out| match summary {
         true => table::card(out, &card(&detail)),
-        false => {
-            serde_json::to_writer_pretty(&mut *out, &detail)?;
-            writeln!(out)
-        }
+        false => out.write_all(output::json(&output::plain(&detail)).as_bytes()),
     })
 }
 
