@@ -6,6 +6,7 @@
 mod apply;
 mod backend;
 mod connection;
+mod dispatch;
 mod exec;
 mod images;
 mod logs;

@@ -1,7 +1,7 @@
 //! Who gets in, and what a connection may cost.
 
 use super::reply::{self, Response};
-use super::{Context, request, routes};
+use super::{Context, request};
 use crate::error::{Code, Refusal};
 use edgelet_types::limits::API_CONNECTIONS;
 use hyper::server::conn::http1;
@@ -31,7 +31,6 @@ pub(super) type Place = Arc<OwnedSemaphorePermit>;
 /// Admits connections and counts them.
 pub(super) struct Doorkeeper {
     context: Arc<Context>,
-    routes: routes::Routes,
     places: Arc<Semaphore>,
     turned_away: Arc<Semaphore>,
     own_uid: u32,
@@ -40,7 +39,6 @@ pub(super) struct Doorkeeper {
 impl Doorkeeper {
     pub(super) fn new(context: Arc<Context>) -> Self {
         Self {
-            routes: routes::all(&context),
             context,
             places: Arc::new(Semaphore::new(API_CONNECTIONS)),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
@@ -59,7 +57,7 @@ impl Doorkeeper {
         };
         match self.check(&stream) {
             Ok(place) => {
-                let connection = serve(stream, self.routes.clone(), place, self.context.clone());
+                let connection = serve(stream, place, self.context.clone());
                 tokio::spawn(connection);
             }
             Err(refusal) => {
@@ -97,8 +95,8 @@ impl Doorkeeper {
     }
 }
 
-async fn serve(stream: UnixStream, routes: routes::Routes, place: Place, context: Arc<Context>) {
-    let service = service_fn(|request| request::handle(request, routes.clone(), place.clone()));
+async fn serve(stream: UnixStream, place: Place, context: Arc<Context>) {
+    let service = service_fn(|request| request::handle(request, place.clone(), context.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -52,7 +52,7 @@ pub(super) fn find(node: &dyn Node, selector: &str) -> Result<crate::node::Micro
 }
 
 /// What `POST /v1/ms/{id}/…` and `DELETE` do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     Start,
     Stop,

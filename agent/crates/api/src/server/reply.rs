@@ -49,9 +49,15 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 /// The query parameters of a request. Each is taken once; what nobody took is refused.
-pub(super) struct Query(pub(super) BTreeMap<String, String>);
+#[derive(Clone)]
+pub(super) struct Query(BTreeMap<String, String>);
 
 impl Query {
+    /// Reads what follows the question mark.
+    pub(super) fn parse(text: &str) -> Self {
+        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+    }
+
     /// Takes a parameter and parses it; an empty one counts as absent.
     pub(super) fn take<T>(
         &mut self,

@@ -2,17 +2,16 @@
 
 use super::connection::Place;
 use super::reply::{self, Response};
-use super::routes::Routes;
+use super::{Context, dispatch};
 use crate::error::{Code, Refusal};
 use edgelet_types::WorkloadId;
 use edgelet_types::limits::{API_BODY_BYTES, DEPLOY_MANIFEST_BYTES};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::service::Service;
 use hyper::{Method, Request};
-use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a body may take to arrive.
@@ -36,17 +35,15 @@ pub(super) fn current_id() -> Option<String> {
 
 /// Answers one request.
 pub(super) async fn handle(
-    mut request: Request<Incoming>,
-    routes: Routes,
+    request: Request<Incoming>,
     place: Place,
+    context: Arc<Context>,
 ) -> Result<Response, Infallible> {
     let id = request_id(&request);
     let line = format!("{} {}", request.method(), request.uri().path());
     // What changes something is worth a line in the log; questions are many.
     let level = if request.method() == Method::GET { log::Level::Debug } else { log::Level::Info };
-    // A WebSocket keeps its connection's place for as long as it lives.
-    request.extensions_mut().insert(place);
-    let mut response = CURRENT.scope(id.clone(), answer(request, routes)).await;
+    let mut response = CURRENT.scope(id.clone(), answer(request, place, context)).await;
     log::log!(level, "api {line} status={} request={id}", response.status().as_u16());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -54,7 +51,7 @@ pub(super) async fn handle(
     Ok(response)
 }
 
-async fn answer(request: Request<Incoming>, routes: Routes) -> Response {
+async fn answer(request: Request<Incoming>, place: Place, context: Arc<Context>) -> Response {
     let (head, body) = request.into_parts();
     let is_form = head
         .headers
@@ -66,13 +63,7 @@ async fn answer(request: Request<Incoming>, routes: Routes) -> Response {
         false => API_BODY_BYTES,
     };
     match read(body, limit).await {
-        Ok(bytes) => {
-            let request = Request::from_parts(head, Full::new(bytes));
-            match TowerToHyperService::new(warp::service(routes)).call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        }
+        Ok(bytes) => dispatch::answer(Request::from_parts(head, bytes), place, context).await,
         Err(refusal) => reply::refuse(&refusal),
     }
 }

@@ -1,238 +1,189 @@
-//! The table of routes, and what is answered where there is none.
+//! The table of routes: which there are, and what is answered where there is none.
 
-use super::connection::Place;
 use super::microservices::Action;
-use super::reply::{self, Query, Response};
-use super::{Context, apply, exec, images, logs, microservices, system};
 use crate::error::{Code, Refusal};
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::str::FromStr;
-use std::sync::Arc;
-use warp::filters::BoxedFilter;
-use warp::filters::ws::MissingConnectionUpgrade;
-use warp::hyper::body::Bytes;
-use warp::reject::{InvalidHeader, MethodNotAllowed, MissingHeader, Rejection};
-use warp::{Filter, get, path, post};
+use hyper::Method;
 
-pub(super) type Routes = BoxedFilter<(Response,)>;
-
-/// All routes, in the order of the reference.
-pub(super) fn all(context: &Arc<Context>) -> Routes {
-    health(context)
-        .or(path("v1").and(
-            system(context)
-                .or(images(context))
-                .unify()
-                .or(microservices(context))
-                .unify()
-                .or(deploy(context))
-                .unify(),
-        ))
-        .unify()
-        .recover(refuse)
-        .unify()
-        .boxed()
+/// What a request asks for, with what its path says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    Live,
+    Ready,
+    Status,
+    Info,
+    Version,
+    Images,
+    Pull,
+    PullStatus(String),
+    Load,
+    LoadStatus(String),
+    RemoveImage,
+    PruneImages,
+    Microservices,
+    Microservice(String),
+    Act(String, Action),
+    Kill(String),
+    Delete(String),
+    Logs(String),
+    CreateSession(String),
+    Session(String, String),
+    DeleteSession(String, String),
+    Deployments,
+    Deployment(String),
+    DeleteDeployment(String),
+    ApplyStatus(String),
+    Form(Form),
+    Socket(Socket),
 }
 
-fn health(context: &Arc<Context>) -> Routes {
-    let live = path!("health" / "live").and(get()).then(system::live);
-    let ready = path!("health" / "ready").and(get()).and(with(context)).then(system::ready);
-    live.or(ready).unify().boxed()
+/// What is done with a manifest that comes as a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Apply,
+    Validate,
 }
 
-fn system(context: &Arc<Context>) -> Routes {
-    let status = path!("system" / "status").and(get()).and(with(context)).then(system::status);
-    let info = path!("system" / "info").and(get()).and(with(context)).then(system::info);
-    let version = path!("system" / "version").and(get()).and(with(context)).then(system::version);
-    status.or(info).unify().or(version).unify().boxed()
+/// What is spoken about on a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Socket {
+    Logs(String),
+    Session(String, String),
 }
 
-fn images(context: &Arc<Context>) -> Routes {
-    let list = path!("images").and(get()).and(with(context)).then(images::list);
-    let pull = path!("images:pull").and(post()).and(body()).and(with(context)).then(images::pull);
-    let pulled = path!("images:pull" / String).and(get()).and(with(context)).then(images::pull_status);
-    let load = path!("images:load").and(post()).and(body()).and(with(context)).then(images::load);
-    let loaded = path!("images:load" / String).and(get()).and(with(context)).then(images::load_status);
-    let remove = path!("images:remove").and(post()).and(body()).and(with(context)).then(images::remove);
-    let prune = path!("images:prune").and(post()).and(query()).and(with(context)).then(images::prune);
-    list.or(pull)
-        .unify()
-        .or(pulled)
-        .unify()
-        .or(load)
-        .unify()
-        .or(loaded)
-        .unify()
-        .or(remove)
-        .unify()
-        .or(prune)
-        .unify()
-        .boxed()
+/// Finds the route of a request. A slash at the end of the path changes nothing.
+pub(super) fn find(method: &Method, path: &str) -> Result<Route, Refusal> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+    if let Some(route) = at(method, &path) {
+        return Ok(route);
+    }
+    let has_others =
+        [Method::GET, Method::POST, Method::DELETE].iter().any(|other| at(other, &path).is_some());
+    Err(match has_others {
+        true => Refusal::new(Code::MethodNotAllowed, "the route has other methods"),
+        false => Refusal::new(Code::NotFound, "no such route"),
+    })
 }
 
-fn microservices(context: &Arc<Context>) -> Routes {
-    let list = path!("ms")
-        .and(get())
-        .and(query())
-        .and(with(context))
-        .then(|query, context| microservices::list(context, query));
-    let inspect = path!("ms" / String).and(get()).and(with(context)).then(microservices::inspect);
-    let delete =
-        path!("ms" / String).and(warp::delete()).and(query()).and(with(context)).then(microservices::delete);
-    let act = path!("ms" / String / Action).and(post()).and(with(context)).then(microservices::act);
-    let kill =
-        path!("ms" / String / "kill").and(post()).and(body()).and(with(context)).then(microservices::kill);
-    list.or(inspect)
-        .unify()
-        .or(delete)
-        .unify()
-        .or(act)
-        .unify()
-        .or(kill)
-        .unify()
-        .or(logs_and_exec(context))
-        .unify()
-        .boxed()
-}
-
-fn logs_and_exec(context: &Arc<Context>) -> Routes {
-    let logs = path!("ms" / String / "logs").and(get()).and(query()).and(with(context)).then(logs::bounded);
-    let stream = path!("ms" / String / "logs:stream")
-        .and(get())
-        .and(query())
-        .and(warp::ws())
-        .and(place())
-        .and(with(context))
-        .then(logs::stream);
-    let create = path!("ms" / String / "exec" / "sessions")
-        .and(post())
-        .and(body())
-        .and(with(context))
-        .then(exec::create);
-    let attach = path!("ms" / String / "exec" / "sessions" / Attach)
-        .and(warp::ws())
-        .and(place())
-        .and(with(context))
-        .then(|selector, Attach(session), ws, place, context| {
-            exec::attach(selector, session, ws, place, context)
-        });
-    let status = path!("ms" / String / "exec" / "sessions" / SessionId)
-        .and(get())
-        .and(with(context))
-        .then(|selector, SessionId(session), context| exec::status(selector, session, context));
-    let delete = path!("ms" / String / "exec" / "sessions" / SessionId)
-        .and(warp::delete())
-        .and(with(context))
-        .then(|selector, SessionId(session), context| exec::delete(selector, session, context));
-    logs.or(stream)
-        .unify()
-        .or(create)
-        .unify()
-        .or(attach)
-        .unify()
-        .or(status)
-        .unify()
-        .or(delete)
-        .unify()
-        .boxed()
-}
-
-fn deploy(context: &Arc<Context>) -> Routes {
-    // The body has been read and measured before it gets here.
-    let form = || warp::multipart::form().max_length(None);
-    let list = path!("deploy" / "microservices").and(get()).and(with(context)).then(apply::list);
-    let inspect =
-        path!("deploy" / "microservices" / String).and(get()).and(with(context)).then(apply::inspect);
-    let delete =
-        path!("deploy" / "microservices" / String).and(warp::delete()).and(with(context)).then(apply::delete);
-    let apply =
-        path!("deploy" / "microservices:apply").and(post()).and(form()).and(with(context)).then(apply::apply);
-    let status =
-        path!("deploy" / "microservices:apply" / String).and(get()).and(with(context)).then(apply::status);
-    let validate = path!("deploy" / "microservices:validate").and(post()).and(form()).then(apply::validate);
-    list.or(inspect)
-        .unify()
-        .or(delete)
-        .unify()
-        .or(apply)
-        .unify()
-        .or(status)
-        .unify()
-        .or(validate)
-        .unify()
-        .boxed()
-}
-
-fn with(
-    context: &Arc<Context>,
-) -> impl Filter<Extract = (Arc<Context>,), Error = Infallible> + Clone + use<> {
-    let context = context.clone();
-    warp::any().map(move || context.clone())
-}
-
-fn body() -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone + use<> {
-    warp::body::bytes()
-}
-
-fn query() -> impl Filter<Extract = (Query,), Error = Rejection> + Clone + use<> {
-    warp::query::<BTreeMap<String, String>>().map(Query)
-}
-
-/// The place of the connection that a WebSocket grows out of.
-fn place() -> impl Filter<Extract = (Place,), Error = Rejection> + Clone + use<> {
-    warp::ext::get::<Place>()
-}
-
-impl FromStr for Action {
-    type Err = ();
-    fn from_str(word: &str) -> Result<Self, ()> {
-        match word {
-            "start" => Ok(Action::Start),
-            "stop" => Ok(Action::Stop),
-            "restart" => Ok(Action::Restart),
-            _ => Err(()),
-        }
+fn at(method: &Method, path: &[&str]) -> Option<Route> {
+    match path {
+        _ if path.contains(&"") => None,
+        ["health", rest @ ..] => health(method, rest),
+        ["v1", "system", rest @ ..] => system(method, rest),
+        ["v1", "ms", rest @ ..] => microservices(method, rest),
+        ["v1", "deploy", rest @ ..] => deploy(method, rest),
+        ["v1", rest @ ..] => images(method, rest),
+        _ => None,
     }
 }
 
-/// `{session}` in a path.
-struct SessionId(String);
-
-impl FromStr for SessionId {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text.contains(':') {
-            true => Err(()),
-            false => Ok(Self(text.to_owned())),
-        }
+fn health(method: &Method, path: &[&str]) -> Option<Route> {
+    match (method.as_str(), path) {
+        ("GET", ["live"]) => Some(Route::Live),
+        ("GET", ["ready"]) => Some(Route::Ready),
+        _ => None,
     }
 }
 
-/// `{session}:attach` in a path.
-struct Attach(String);
-
-impl FromStr for Attach {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        text.strip_suffix(":attach").map(|session| Self(session.to_owned())).ok_or(())
+fn system(method: &Method, path: &[&str]) -> Option<Route> {
+    match (method.as_str(), path) {
+        ("GET", ["status"]) => Some(Route::Status),
+        ("GET", ["info"]) => Some(Route::Info),
+        ("GET", ["version"]) => Some(Route::Version),
+        _ => None,
     }
 }
 
-/// What no route took, in the error envelope.
-async fn refuse(rejection: Rejection) -> Result<Response, Infallible> {
-    let refusal = if rejection.is_not_found() {
-        Refusal::new(Code::NotFound, "no such route")
-    } else if rejection.find::<MissingConnectionUpgrade>().is_some() {
-        Refusal::new(Code::InvalidArgument, "this route is a WebSocket and wants an upgrade")
-    } else if let Some(missing) = rejection.find::<MissingHeader>() {
-        Refusal::new(Code::InvalidArgument, format!("header {}: is missing", missing.name()))
-    } else if let Some(invalid) = rejection.find::<InvalidHeader>() {
-        Refusal::new(Code::InvalidArgument, format!("header {}: is not what is wanted", invalid.name()))
-    } else if rejection.find::<MethodNotAllowed>().is_some() {
-        Refusal::new(Code::MethodNotAllowed, "the route has other methods")
-    } else {
-        Refusal::new(Code::InvalidArgument, format!("{rejection:?}"))
+fn images(method: &Method, path: &[&str]) -> Option<Route> {
+    match (method.as_str(), path) {
+        ("GET", ["images"]) => Some(Route::Images),
+        ("POST", ["images:pull"]) => Some(Route::Pull),
+        ("GET", ["images:pull", id]) => Some(Route::PullStatus((*id).to_owned())),
+        ("POST", ["images:load"]) => Some(Route::Load),
+        ("GET", ["images:load", id]) => Some(Route::LoadStatus((*id).to_owned())),
+        ("POST", ["images:remove"]) => Some(Route::RemoveImage),
+        ("POST", ["images:prune"]) => Some(Route::PruneImages),
+        _ => None,
+    }
+}
+
+fn microservices(method: &Method, path: &[&str]) -> Option<Route> {
+    let [selector, rest @ ..] = path else {
+        return (method == Method::GET).then_some(Route::Microservices);
     };
-    Ok(reply::refuse(&refusal))
+    let selector = (*selector).to_owned();
+    match (method.as_str(), rest) {
+        ("GET", []) => Some(Route::Microservice(selector)),
+        ("DELETE", []) => Some(Route::Delete(selector)),
+        ("POST", ["start"]) => Some(Route::Act(selector, Action::Start)),
+        ("POST", ["stop"]) => Some(Route::Act(selector, Action::Stop)),
+        ("POST", ["restart"]) => Some(Route::Act(selector, Action::Restart)),
+        ("POST", ["kill"]) => Some(Route::Kill(selector)),
+        ("GET", ["logs"]) => Some(Route::Logs(selector)),
+        ("GET", ["logs:stream"]) => Some(Route::Socket(Socket::Logs(selector))),
+        ("POST", ["exec", "sessions"]) => Some(Route::CreateSession(selector)),
+        (_, ["exec", "sessions", session]) => self::session(method, selector, session),
+        _ => None,
+    }
+}
+
+fn session(method: &Method, selector: String, session: &str) -> Option<Route> {
+    let (id, verb) = session.split_once(':').map_or((session, None), |(id, verb)| (id, Some(verb)));
+    let id = id.to_owned();
+    match (method.as_str(), verb) {
+        ("GET", Some("attach")) => Some(Route::Socket(Socket::Session(selector, id))),
+        ("GET", None) => Some(Route::Session(selector, id)),
+        ("DELETE", None) => Some(Route::DeleteSession(selector, id)),
+        _ => None,
+    }
+}
+
+fn deploy(method: &Method, path: &[&str]) -> Option<Route> {
+    match (method.as_str(), path) {
+        ("GET", ["microservices"]) => Some(Route::Deployments),
+        ("GET", ["microservices", selector]) => Some(Route::Deployment((*selector).to_owned())),
+        ("DELETE", ["microservices", selector]) => Some(Route::DeleteDeployment((*selector).to_owned())),
+        ("POST", ["microservices:apply"]) => Some(Route::Form(Form::Apply)),
+        ("GET", ["microservices:apply", id]) => Some(Route::ApplyStatus((*id).to_owned())),
+        ("POST", ["microservices:validate"]) => Some(Route::Form(Form::Validate)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_found_by_method_and_path() {
+        let web = || "web".to_owned();
+        let cases = [
+            ("GET", "/health/live", Ok(Route::Live)),
+            ("GET", "/v1/ms/", Ok(Route::Microservices)),
+            ("GET", "/v1/ms/web", Ok(Route::Microservice(web()))),
+            ("DELETE", "/v1/ms/web", Ok(Route::Delete(web()))),
+            ("POST", "/v1/ms/web/stop", Ok(Route::Act(web(), Action::Stop))),
+            (
+                "GET",
+                "/v1/ms/web/exec/sessions/x:attach",
+                Ok(Route::Socket(Socket::Session(web(), "x".to_owned()))),
+            ),
+            ("GET", "/v1/ms/web/exec/sessions/x", Ok(Route::Session(web(), "x".to_owned()))),
+            ("GET", "/v1/images:pull/x", Ok(Route::PullStatus("x".to_owned()))),
+            ("POST", "/v1/deploy/microservices:apply", Ok(Route::Form(Form::Apply))),
+            ("POST", "/v1/ms", Err(Code::MethodNotAllowed)),
+            ("HEAD", "/v1/images", Err(Code::MethodNotAllowed)),
+            ("GET", "/v1/ms/web/stop", Err(Code::MethodNotAllowed)),
+            ("GET", "/", Err(Code::NotFound)),
+            ("GET", "/v1", Err(Code::NotFound)),
+            ("GET", "/v1//ms", Err(Code::NotFound)),
+            ("GET", "/v1/ms//logs", Err(Code::NotFound)),
+            ("GET", "/v1/ms/web/exec/sessions/x:fly", Err(Code::NotFound)),
+            ("POST", "/v1/ms/web/fly", Err(Code::NotFound)),
+        ];
+        for (method, path, want) in cases {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert_eq!(find(&method, path).map_err(|refusal| refusal.code), want, "{method} {path}");
+        }
+    }
 }
