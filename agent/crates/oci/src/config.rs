@@ -5,15 +5,15 @@ use crate::hooks;
 use crate::mount_options::root_propagation;
 use crate::mounts::MountPlan;
 use crate::namespaces::Namespaces;
-use crate::normalise;
 use crate::program::Program;
 use crate::refuse;
+use crate::resources;
 use crate::seccomp::Filter;
+use crate::spec::{Linux, Spec};
 use crate::sysctl;
 use edgelet_sys::namespace::Kind;
 use edgelet_types::limits;
-use oci_spec::runtime::{Linux, Spec};
-use serde_json::Value;
+use oci_spec::runtime::LinuxResources;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Config {
     /// What was read; kept with the state, because later edits of the file have no effect.
-    pub(crate) json: Value,
-    /// The same as types.
+    pub(crate) text: Vec<u8>,
+    /// The same as types, without the Linux part.
     pub(crate) spec: Spec,
-    /// Its Linux part, empty when there is none.
+    /// The Linux part, empty when there is none.
     pub(crate) linux: Linux,
     /// The absolute path of the bundle.
     pub(crate) bundle: PathBuf,
@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) program: Program,
     pub(crate) filter: Option<Filter>,
+    pub(crate) limits: Option<LinuxResources>,
 }
 
 impl Config {
@@ -52,35 +53,35 @@ impl Config {
         if text.len() as u64 > limits::RUNTIME_SPEC_BYTES {
             return Err(CreateError::Config(format!("larger than {} bytes", limits::RUNTIME_SPEC_BYTES)));
         }
-        let json = serde_json::from_slice(&text).map_err(invalid)?;
-        Self::parse(json, bundle)
+        Self::parse(text, bundle)
     }
 
     /// Checks a configuration. `bundle` is absolute.
-    pub(crate) fn parse(json: Value, bundle: PathBuf) -> Result<Self, CreateError> {
-        refuse::refuse_unsupported(&json).map_err(|field| CreateError::NotSupported { field })?;
-        let spec: Spec = serde_json::from_value(normalise::normalised(json.clone())).map_err(invalid)?;
-        check_version(spec.version())?;
-        let root = spec.root().as_ref().ok_or_else(|| invalid("root is missing"))?;
+    pub(crate) fn parse(text: Vec<u8>, bundle: PathBuf) -> Result<Self, CreateError> {
+        let mut spec: Spec = serde_json::from_slice(&text).map_err(invalid)?;
+        refuse::refuse_unsupported(&spec).map_err(|field| CreateError::NotSupported { field })?;
+        check_version(&spec.oci_version)?;
+        let root = spec.root.as_ref().ok_or_else(|| invalid("root is missing"))?;
         let root = bundle.join(root.path());
-        let linux = spec.linux().clone().unwrap_or_else(empty_linux);
-        let process = spec.process().as_ref().ok_or_else(|| invalid("process is missing"))?;
+        let linux = spec.linux.take().unwrap_or_default();
+        let process = spec.process.as_ref().ok_or_else(|| invalid("process is missing"))?;
         let namespaces = Namespaces::parse(&linux)?;
         sysctl::check(&linux, &namespaces)?;
-        hooks::check(spec.hooks().as_ref()).map_err(invalid)?;
-        if !namespaces.has(Kind::Uts) && (is_set(spec.hostname()) || is_set(spec.domainname())) {
+        hooks::check(spec.hooks.as_ref()).map_err(invalid)?;
+        if !namespaces.has(Kind::Uts) && (is_set(&spec.hostname) || is_set(&spec.domainname)) {
             return Err(invalid("hostname and domainname need a uts namespace of the container's own"));
         }
-        if is_set(linux.rootfs_propagation()) {
-            root_propagation(linux.rootfs_propagation().as_deref().unwrap_or_default())?;
+        if is_set(&linux.rootfs_propagation) {
+            root_propagation(linux.rootfs_propagation.as_deref().unwrap_or_default())?;
         }
-        let mounts = spec.mounts().iter().flatten().map(|mount| MountPlan::parse(mount, &bundle));
+        let mounts = spec.mounts.iter().flatten().map(|mount| MountPlan::parse(mount, &bundle));
         Ok(Self {
             namespaces,
             mounts: mounts.collect::<Result<_, _>>()?,
             program: Program::parse(process).map_err(invalid)?,
-            filter: linux.seccomp().as_ref().map(Filter::compile).transpose()?,
-            json,
+            filter: linux.seccomp.as_ref().map(Filter::compile).transpose()?,
+            limits: linux.resources.as_ref().map(resources::meant),
+            text,
             spec,
             linux,
             bundle,
@@ -90,17 +91,12 @@ impl Config {
 
     /// Whether the root is made read-only at the end.
     pub(crate) fn read_only(&self) -> bool {
-        self.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false)
+        self.spec.root.as_ref().and_then(|root| root.readonly()).unwrap_or(false)
     }
 }
 
 fn is_set(text: &Option<String>) -> bool {
     text.as_ref().is_some_and(|text| !text.is_empty())
-}
-
-/// Everything absent; the crate's own default is a whole container.
-fn empty_linux() -> Linux {
-    serde_json::from_value(serde_json::json!({})).expect("every field of linux is optional")
 }
 
 fn invalid(reason: impl std::fmt::Display) -> CreateError {
@@ -120,7 +116,7 @@ fn check_version(version: &str) -> Result<(), CreateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn parse(change: impl FnOnce(&mut Value)) -> Result<Config, CreateError> {
         let mut json = json!({
@@ -130,7 +126,7 @@ mod tests {
             "linux": {"namespaces": [{"type": "mount"}]},
         });
         change(&mut json);
-        Config::parse(json, PathBuf::from("/bundle"))
+        Config::parse(json.to_string().into_bytes(), PathBuf::from("/bundle"))
     }
 
     #[test]

@@ -121,9 +121,9 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
     end(&record, &cgroup)?;
     cgroup.remove()?;
     // Failures only warn (OCI runtime-spec 1.3, runtime.md, "Lifecycle" 13).
-    let hooks = record.config(id).map(|config| {
+    let hooks = entry.hooks().map(|hooks| {
         let state = record.state(Status::Stopped, 0);
-        hooks::run(config.spec.hooks().as_ref(), Moment::Poststop, &state)
+        hooks::run(hooks.as_ref(), Moment::Poststop, &state)
     });
     if let Ok(Err(error)) = hooks {
         log::warn!("{error}");

@@ -29,7 +29,7 @@ pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State
     let config = Config::load(&options.bundle)?;
     console::check(config.program.terminal, options.console.as_ref()).map_err(CreateError::Config)?;
     let cgroup =
-        Cgroup::new(config.linux.cgroups_path().as_deref(), &options.id).map_err(CreateError::Config)?;
+        Cgroup::new(config.linux.cgroups_path.as_deref(), &options.id).map_err(CreateError::Config)?;
 
     let entry = Entry::new(runtime.root(), &options.id);
     let made = entry.make_and_hold().during("make state directory").map_err(CreateError::from)?;
@@ -81,7 +81,7 @@ fn clear(entry: &Entry, cgroup: &Cgroup, config: &Config, record: &Record) {
         );
     }
     let state = record.state(Status::Stopped, 0);
-    if let Err(error) = hooks::run(config.spec.hooks().as_ref(), Moment::Poststop, &state) {
+    if let Err(error) = hooks::run(config.spec.hooks.as_ref(), Moment::Poststop, &state) {
         log::warn!("{error}");
     }
     if let Err(error) = entry.remove() {
@@ -97,6 +97,7 @@ fn build(
     options: &CreateOptions,
 ) -> Result<State, SpawnError> {
     // Before anything exists, so that an interrupted create can be cleared by whoever finds this.
+    entry.write_config(&config.text).during("keep configuration")?;
     entry.write(record).during("write state")?;
     let (channel, theirs) = Channel::pair()?;
     let birth = Birth {
@@ -170,9 +171,9 @@ fn set_up(
     channel: &Channel,
     child: &Child,
 ) -> Result<State, SpawnError> {
-    let hooks = config.spec.hooks().as_ref();
+    let hooks = config.spec.hooks.as_ref();
     config.namespaces.map_ids(child.pid())?;
-    cgroup.make(child.pid(), config.linux.resources().as_ref())?;
+    cgroup.make(child.pid(), config.limits.as_ref())?;
     channel.go()?;
     channel.expect(Report::Entered, STEP_LIMIT)?;
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn make(root: &RootDir, config: &Config) -> Result<(), SpawnError> {
     // Device nodes cannot be made in a user namespace; the host's are mounted instead.
     let bind = config.namespaces.has(Kind::User);
-    let listed = config.linux.devices().iter().flatten().map(Device::parse).collect::<Result<Vec<_>, _>>();
+    let listed = config.linux.devices.iter().flatten().map(Device::parse).collect::<Result<Vec<_>, _>>();
     let listed = listed.map_err(io::Error::other).during("linux.devices")?;
     let defaults = DEFAULTS.iter().map(Device::standard);
     let is_listed = |device: &Device| listed.iter().any(|listed| listed.path == device.path);

@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::record::{Entry, Record};
 use crate::runtime::{Process, Runtime, Status};
 use crate::seccomp::Filter;
-use crate::{Id, console, refuse};
+use crate::{Id, console, identity, refuse};
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process;
 use edgelet_sys::root::RootDir;
@@ -31,7 +31,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         Status::Stopped => return Err(ControlError::NotRunning(id.clone()).into()),
         status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "exec in" }.into()),
     }
-    let config = record.config(id)?;
+    let config = entry.config(&record)?;
     let program = program(&options.process, &config)?;
     console::check(program.terminal, options.console.as_ref()).map_err(ExecError::Invalid)?;
     let join = join(&record, id)?;
@@ -171,9 +171,7 @@ impl Entrant<'_> {
 fn program(process: &ExecProcess, config: &Config) -> Result<Program, ExecError> {
     match process {
         ExecProcess::Full(process) => {
-            let json =
-                serde_json::to_value(process).map_err(|error| ExecError::Invalid(error.to_string()))?;
-            refuse::refuse_in_process(&json).map_err(|field| ExecError::NotSupported { field })?;
+            refuse::refuse_in_process(process).map_err(|field| ExecError::NotSupported { field })?;
             Program::parse(process).map_err(ExecError::Invalid)
         }
         ExecProcess::Like(changes) => changed(config, changes).map_err(ExecError::Invalid),
@@ -182,21 +180,21 @@ fn program(process: &ExecProcess, config: &Config) -> Result<Program, ExecError>
 
 /// The container's own process with some of it replaced.
 fn changed(config: &Config, changes: &Changes) -> Result<Program, String> {
-    let mut process = config.spec.process().clone().ok_or("the container has no process")?;
-    let mut env = process.env().clone().unwrap_or_default();
+    let mut process = config.spec.process.clone().ok_or("the container has no process")?;
+    let mut env = process.env.take().unwrap_or_default();
     env.retain(|entry| !changes.env.iter().any(|newer| name_of(newer) == name_of(entry)));
     env.extend(changes.env.iter().cloned());
-    process.set_args(Some(changes.args.clone()));
-    process.set_env(Some(env));
-    process.set_terminal(Some(changes.terminal));
-    process.set_console_size(None);
+    process.args = Some(changes.args.clone());
+    process.env = Some(env);
+    process.terminal = Some(changes.terminal);
+    process.console_size = None;
     if let Some(cwd) = &changes.cwd {
-        process.set_cwd(cwd.clone());
+        process.cwd = cwd.clone();
     }
     if let Some(value) = changes.no_new_privileges {
-        process.set_no_new_privileges(Some(value));
+        process.no_new_privileges = Some(value);
     }
-    let user = process.user_mut();
+    let user = &mut process.user;
     if let Some((uid, gid)) = changes.user {
         user.set_uid(uid);
         user.set_gid(gid.unwrap_or(user.gid()));
@@ -206,8 +204,7 @@ fn changed(config: &Config, changes: &Changes) -> Result<Program, String> {
 
     let mut program = Program::parse(&process)?;
     for name in &changes.capabilities {
-        let capability =
-            caps::to_canonical(name).parse().map_err(|_| format!("there is no capability {name:?}"))?;
+        let capability = identity::named(name).ok_or_else(|| format!("there is no capability {name:?}"))?;
         let sets = &mut program.identity.capabilities;
         sets.bounding.insert(capability);
         sets.effective.insert(capability);

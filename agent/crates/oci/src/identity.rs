@@ -1,9 +1,9 @@
 //! Who a program is: its user, its groups and its capabilities (capabilities(7)).
 
 use crate::error::{During, SpawnError};
+use crate::spec::CapabilityNames;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid};
-use oci_spec::runtime::LinuxCapabilities;
 use std::collections::HashSet;
 use std::io;
 
@@ -31,22 +31,33 @@ pub(crate) struct CapabilitySets {
 
 impl CapabilitySets {
     /// Absent means none at all.
-    pub(crate) fn parse(sets: Option<&LinuxCapabilities>) -> Self {
+    pub(crate) fn parse(sets: Option<&CapabilityNames>) -> Self {
         let Some(sets) = sets else { return Self::default() };
         Self {
-            bounding: set(sets.bounding()),
-            effective: set(sets.effective()),
-            permitted: set(sets.permitted()),
-            inheritable: set(sets.inheritable()),
-            ambient: set(sets.ambient()),
+            bounding: known("bounding", &sets.bounding),
+            effective: known("effective", &sets.effective),
+            permitted: known("permitted", &sets.permitted),
+            inheritable: known("inheritable", &sets.inheritable),
+            ambient: known("ambient", &sets.ambient),
         }
     }
 }
 
-fn set(names: &Option<oci_spec::runtime::Capabilities>) -> CapsHashSet {
-    let parse = |name| serde_json::to_value(name).ok()?.as_str()?.parse().ok();
-    // Both crates write a capability as `CAP_…`; one that only one of them knows is left out.
+/// OCI runtime-spec 1.1, config.md, "Linux Process": names that are not known warn and do not fail.
+fn known(set: &str, names: &Option<Vec<String>>) -> CapsHashSet {
+    let parse = |name: &String| {
+        let capability = named(name);
+        if capability.is_none() {
+            log::warn!("capability ignored, not known here name={name} set={set}");
+        }
+        capability
+    };
     names.iter().flatten().filter_map(parse).collect()
+}
+
+/// A capability by its name, in any case, with or without `CAP_`.
+pub(crate) fn named(name: &str) -> Option<Capability> {
+    caps::to_canonical(name).parse().ok()
 }
 
 impl Identity {
@@ -116,4 +127,23 @@ fn granted(name: &str, wanted: &CapsHashSet, available: &CapsHashSet) -> HashSet
 
 fn apply(set: CapSet, value: &CapsHashSet) -> Result<(), SpawnError> {
     caps::set(None, set, value).map_err(io::Error::other).during(format!("set {set:?} capabilities"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_capabilities_are_left_out_and_nothing_else_is() {
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let sets = CapabilitySets::parse(Some(&CapabilityNames {
+            bounding: names(&["CAP_CHOWN", "CAP_TOMORROW"]),
+            effective: names(&["chown", "CAP_CHOWN"]),
+            ..CapabilityNames::default()
+        }));
+        let chown = HashSet::from([Capability::CAP_CHOWN]);
+        let want = CapabilitySets { bounding: chown.clone(), effective: chown, ..CapabilitySets::default() };
+        assert_eq!(sets, want);
+        assert_eq!(CapabilitySets::parse(None), CapabilitySets::default());
+    }
 }

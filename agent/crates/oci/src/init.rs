@@ -87,9 +87,9 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
         console::send_master(socket, pair.master).during("send terminal")?;
         console::take(&pair.slave, config.program.identity.uid).during("take terminal")?;
     }
-    hooks::run(config.spec.hooks().as_ref(), Moment::CreateContainer, &birth.state)?;
+    hooks::run(config.spec.hooks.as_ref(), Moment::CreateContainer, &birth.state)?;
     rootfs.protect(config)?;
-    let propagation = config.linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty());
+    let propagation = config.linux.rootfs_propagation.as_deref().filter(|word| !word.is_empty());
     let propagation = propagation.and_then(|word| mount_options::root_propagation(word).ok());
     rootfs.enter(propagation)?;
     if !birth.keep_keyring {
@@ -108,7 +108,7 @@ fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
     let mut state = birth.state.clone();
     state.status = Status::Created;
     launch.run(&config.program, config.filter.as_ref(), || {
-        hooks::run(config.spec.hooks().as_ref(), Moment::StartContainer, &state)
+        hooks::run(config.spec.hooks.as_ref(), Moment::StartContainer, &state)
     })
 }
 
@@ -128,10 +128,10 @@ fn enter_namespaces(birth: &Birth<'_>) -> Result<(), SpawnError> {
     if namespaces.is_new(Kind::Network) {
         namespace::loopback_up().during("switch on loopback")?;
     }
-    if let Some(name) = config.spec.hostname().as_deref().filter(|name| !name.is_empty()) {
+    if let Some(name) = config.spec.hostname.as_deref().filter(|name| !name.is_empty()) {
         nix::unistd::sethostname(name).during(format!("set hostname {name}"))?;
     }
-    if let Some(name) = config.spec.domainname().as_deref().filter(|name| !name.is_empty()) {
+    if let Some(name) = config.spec.domainname.as_deref().filter(|name| !name.is_empty()) {
         namespace::set_domain_name(name).during(format!("set domainname {name}"))?;
     }
     Ok(())

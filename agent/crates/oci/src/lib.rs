@@ -9,7 +9,7 @@
 //!   with more fails before it touches anything.
 //! - The root file system is hostile, `config.json` is trusted. Nothing below the root is ever opened by
 //!   a path string: see [`edgelet_sys::root`].
-//! - A field of `config.json` that is not implemented is refused by name before anything is touched.
+//! - A property of `config.json` that is not implemented is refused by name before anything is touched.
 //! - A verb that fails leaves what it found. A verb that is cut (kill -9) leaves at most a record that
 //!   `delete --force` or the next `create` of the same id clears.
 //! - `stopped` is found by looking (pid and start time), never read from a file.
@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod spec;
 
 mod error;
 mod id;
@@ -34,9 +35,9 @@ mod config;
 mod mount_options;
 mod mounts;
 mod namespaces;
-mod normalise;
 mod program;
 mod refuse;
+mod resources;
 mod seccomp;
 
 // The new process, in the order of its life.
@@ -66,6 +67,3 @@ pub use id::{Id, IdError};
 pub use options::{Changes, ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};
 pub use runtime::{Process, Runtime, State, Status};
 pub use seccomp::default_profile as default_seccomp_profile;
-
-/// The types of `config.json`, for callers that write one.
-pub use oci_spec::runtime as spec;

@@ -7,9 +7,10 @@
 //! again, and new namespaces must belong to a user namespace that is joined.
 
 use crate::error::{CreateError, During, SpawnError};
+use crate::spec::Linux;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::procfs::Procfs;
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,7 @@ pub(crate) struct Namespaces {
 impl Namespaces {
     pub(crate) fn parse(linux: &Linux) -> Result<Self, CreateError> {
         let mut namespaces = Self::default();
-        for wanted in linux.namespaces().iter().flatten() {
+        for wanted in linux.namespaces.iter().flatten() {
             let kind = kind(wanted.typ());
             if namespaces.has(kind) {
                 return Err(invalid(format!("linux.namespaces: {} twice", kind.file())));
@@ -39,9 +40,9 @@ impl Namespaces {
                 _ => namespaces.new.push(kind),
             }
         }
-        namespaces.uid_mappings = linux.uid_mappings().clone().unwrap_or_default();
-        namespaces.gid_mappings = linux.gid_mappings().clone().unwrap_or_default();
-        for (clock, offset) in linux.time_offsets().iter().flatten() {
+        namespaces.uid_mappings = linux.uid_mappings.clone().unwrap_or_default();
+        namespaces.gid_mappings = linux.gid_mappings.clone().unwrap_or_default();
+        for (clock, offset) in linux.time_offsets.iter().flatten() {
             if !["monotonic", "boottime"].contains(&clock.as_str()) {
                 return Err(invalid(format!("linux.timeOffsets: no clock {clock:?}")));
             }

@@ -1,8 +1,9 @@
 //! The program of a container or of an exec, from `process` (OCI runtime-spec 1.3, config.md, "Process").
 
 use crate::identity::{CapabilitySets, Identity};
+use crate::spec::{ConsoleSize, Process};
 use edgelet_sys::console::Size;
-use oci_spec::runtime::{PosixRlimitType, Process};
+use oci_spec::runtime::PosixRlimitType;
 use std::path::PathBuf;
 
 /// What is executed, as whom, and within which limits. Every value has been checked.
@@ -41,19 +42,19 @@ pub(crate) struct Limit {
 impl Program {
     /// Checks a process; the answer to a bad one is what is wrong with it.
     pub(crate) fn parse(process: &Process) -> Result<Self, String> {
-        let args = process.args().clone().unwrap_or_default();
-        let env = process.env().clone().unwrap_or_default();
+        let args = process.args.clone().unwrap_or_default();
+        let env = process.env.clone().unwrap_or_default();
         if args.first().is_none_or(String::is_empty) {
             return Err("process.args must not be empty".to_owned());
         }
         if args.iter().chain(&env).any(|text| text.contains('\0')) {
             return Err("process.args and process.env must not contain NUL".to_owned());
         }
-        let cwd = process.cwd().clone();
+        let cwd = process.cwd.clone();
         if !cwd.is_absolute() {
             return Err(format!("process.cwd {cwd:?} must be absolute"));
         }
-        let user = process.user();
+        let user = &process.user;
         Ok(Self {
             args,
             env,
@@ -67,17 +68,17 @@ impl Program {
                     .flatten()
                     .map(|gid| id("additionalGids", *gid))
                     .collect::<Result<_, _>>()?,
-                capabilities: CapabilitySets::parse(process.capabilities().as_ref()),
+                capabilities: CapabilitySets::parse(process.capabilities.as_ref()),
             },
             umask: match user.umask().unwrap_or(DEFAULT_UMASK) {
                 umask @ 0..=0o777 => umask,
                 other => return Err(format!("process.user.umask {other:#o} is not a umask")),
             },
             limits: limits(process)?,
-            no_new_privileges: process.no_new_privileges().unwrap_or(false),
-            terminal: process.terminal().unwrap_or(false),
-            size: process.console_size().map(size).transpose()?,
-            oom_score: match process.oom_score_adj() {
+            no_new_privileges: process.no_new_privileges.unwrap_or(false),
+            terminal: process.terminal.unwrap_or(false),
+            size: process.console_size.map(size).transpose()?,
+            oom_score: match process.oom_score_adj {
                 Some(score) if !(-1000..=1000).contains(&score) => {
                     return Err(format!("process.oomScoreAdj {score} is not between -1000 and 1000"));
                 }
@@ -97,7 +98,7 @@ fn id(field: &str, number: u32) -> Result<u32, String> {
     }
 }
 
-fn size(size: oci_spec::runtime::Box) -> Result<Size, String> {
+fn size(size: ConsoleSize) -> Result<Size, String> {
     let side =
         |value: u64| u16::try_from(value).map_err(|_| format!("process.consoleSize {value} is too large"));
     Ok(Size { height: side(size.height())?, width: side(size.width())? })
@@ -105,7 +106,7 @@ fn size(size: oci_spec::runtime::Box) -> Result<Size, String> {
 
 fn limits(process: &Process) -> Result<Vec<Limit>, String> {
     let mut limits: Vec<Limit> = Vec::new();
-    for wanted in process.rlimits().iter().flatten() {
+    for wanted in process.rlimits.iter().flatten() {
         let name = wanted.typ().to_string();
         let limit =
             Limit { resource: resource(wanted.typ()), soft: wanted.soft(), hard: wanted.hard(), name };

@@ -1,20 +1,23 @@
 //! What is remembered of a container: one directory below the state root, on a memory file system.
 //!
-//! It holds `state.json`, written once before the first process exists and once when the container is
-//! created, and `start.sock`, which is there for as long as the container waits to be started. The
-//! directory itself is the lock (flock(2)) of the verbs that change a container.
+//! It holds `config.json` as it was at creation; then `state.json`, written once before the first process
+//! exists and once when the container is created; and `start.sock`, which is there for as long as the
+//! container waits to be started. The directory itself is the lock (flock(2)) of the verbs that change a
+//! container.
 
 use crate::Id;
 use crate::cgroup::Cgroup;
 use crate::config::Config;
 use crate::error::ControlError;
 use crate::runtime::{State, Status};
+use crate::spec::Spec;
 use edgelet_sys::{durable, process};
 use edgelet_types::UnixMillis;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,8 +35,9 @@ pub(crate) struct Record {
     bundle: PathBuf,
     cgroup: PathBuf,
     created: UnixMillis,
-    /// The whole configuration as it was at creation.
-    config: Value,
+    /// The configuration's, to be shown.
+    oci_version: String,
+    annotations: HashMap<String, String>,
     /// Absent while the container is being created.
     init: Option<Init>,
 }
@@ -48,6 +52,7 @@ pub(crate) struct Init {
 
 const VERSION: u32 = 1;
 const FILE: &str = "state.json";
+const CONFIG: &str = "config.json";
 const SOCKET: &str = "start.sock";
 
 impl Record {
@@ -59,7 +64,8 @@ impl Record {
             bundle: config.bundle.clone(),
             cgroup: cgroup.path().to_owned(),
             created: UnixMillis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
-            config: config.json.clone(),
+            oci_version: config.spec.oci_version.clone(),
+            annotations: config.spec.annotations.clone().unwrap_or_default(),
             init: None,
         }
     }
@@ -75,11 +81,6 @@ impl Record {
     /// else may see one that is just being created.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.init.is_none()
-    }
-
-    pub(crate) fn config(&self, id: &Id) -> Result<Config, ControlError> {
-        Config::parse(self.config.clone(), self.bundle.clone())
-            .map_err(|error| ControlError::Record { id: id.clone(), reason: error.to_string() })
     }
 
     pub(crate) fn cgroup(&self, id: &Id) -> Result<Cgroup, ControlError> {
@@ -101,16 +102,13 @@ impl Record {
 
     /// The state as the specification shows it, with a status that the caller knows.
     pub(crate) fn state(&self, status: Status, pid: i32) -> State {
-        let annotations =
-            self.config.get("annotations").and_then(|value| serde_json::from_value(value.clone()).ok());
-        let version = self.config.get("ociVersion").and_then(Value::as_str);
         State {
-            oci_version: version.unwrap_or_default().to_owned(),
+            oci_version: self.oci_version.clone(),
             id: self.id.clone(),
             status,
             pid,
             bundle: self.bundle.clone(),
-            annotations: annotations.unwrap_or_default(),
+            annotations: self.annotations.clone(),
             created: self.created.to_string(),
         }
     }
@@ -141,19 +139,37 @@ impl Entry {
 
     /// Reads what is remembered. Records of other versions are refused.
     pub(crate) fn read(&self) -> Result<Record, ControlError> {
-        let bad = |reason: String| ControlError::Record { id: self.id.clone(), reason };
-        let text = match fs::read(self.dir.join(FILE)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(ControlError::NotFound(self.id.clone()));
-            }
-            Err(source) => return Err(ControlError::Step { step: "read state".to_owned(), source }),
-        };
-        let record: Record = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+        let record: Record = serde_json::from_slice(&self.file(FILE)?).map_err(|error| self.bad(error))?;
         match record.version {
             VERSION => Ok(record),
-            other => Err(bad(format!("version {other} is not known here"))),
+            other => Err(self.bad(format!("version {other} is not known here"))),
         }
+    }
+
+    /// Reads the configuration of a container, checked as when it was created.
+    pub(crate) fn config(&self, record: &Record) -> Result<Config, ControlError> {
+        Config::parse(self.file(CONFIG)?, record.bundle.clone()).map_err(|error| self.bad(error))
+    }
+
+    /// Reads no more than its hooks.
+    pub(crate) fn hooks(&self) -> Result<Option<Hooks>, ControlError> {
+        let spec: Spec = serde_json::from_slice(&self.file(CONFIG)?).map_err(|error| self.bad(error))?;
+        Ok(spec.hooks)
+    }
+
+    fn file(&self, name: &str) -> Result<Vec<u8>, ControlError> {
+        match fs::read(self.dir.join(name)) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ControlError::NotFound(self.id.clone()))
+            }
+            Err(error) => Err(self.step(&format!("read {name}"), error)),
+        }
+    }
+
+    /// Keeps the configuration of a container for which there is no record yet.
+    pub(crate) fn write_config(&self, text: &[u8]) -> io::Result<()> {
+        durable::publish_volatile(&self.dir, CONFIG, text, 0o600)
     }
 
     /// Writes what is to be remembered.
@@ -244,6 +260,10 @@ impl Entry {
 
     fn step(&self, step: &str, source: io::Error) -> ControlError {
         ControlError::Step { step: step.to_owned(), source }
+    }
+
+    fn bad(&self, reason: impl ToString) -> ControlError {
+        ControlError::Record { id: self.id.clone(), reason: reason.to_string() }
     }
 }
 

@@ -51,10 +51,10 @@ impl Rootfs {
 
     /// Covers and locks what the configuration names, and the root itself.
     pub(crate) fn protect(&self, config: &Config) -> Result<(), SpawnError> {
-        for path in config.linux.readonly_paths().iter().flatten() {
+        for path in config.linux.readonly_paths.iter().flatten() {
             masks::make_read_only(&self.root, Path::new(path)).during(format!("make {path} read-only"))?;
         }
-        for path in config.linux.masked_paths().iter().flatten() {
+        for path in config.linux.masked_paths.iter().flatten() {
             masks::mask(&self.root, Path::new(path)).during(format!("mask {path}"))?;
         }
         if config.read_only() {

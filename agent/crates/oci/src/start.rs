@@ -21,8 +21,8 @@ pub(crate) fn start(runtime: &Runtime, id: &Id) -> Result<(), StartError> {
         Status::Created => {}
         status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "start" }.into()),
     }
-    let config = record.config(id)?;
-    let hooks = config.spec.hooks().as_ref();
+    let hooks = entry.hooks()?;
+    let hooks = hooks.as_ref();
     let Some((init, process)) = record.open_init().during("open init").map_err(ControlError::from)? else {
         return Err(ControlError::NotRunning(id.clone()).into());
     };

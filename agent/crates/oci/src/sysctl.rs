@@ -2,13 +2,13 @@
 
 use crate::error::{CreateError, During, SpawnError};
 use crate::namespaces::Namespaces;
+use crate::spec::Linux;
 use edgelet_sys::namespace::Kind;
 use edgelet_sys::procfs::Procfs;
-use oci_spec::runtime::Linux;
 
 /// Checks that each setting belongs to a namespace which the container does not share with the host.
 pub(crate) fn check(linux: &Linux, namespaces: &Namespaces) -> Result<(), CreateError> {
-    for key in linux.sysctl().iter().flat_map(|settings| settings.keys()) {
+    for key in linux.sysctl.iter().flat_map(|settings| settings.keys()) {
         let refused = |reason: &str| Err(CreateError::Config(format!("linux.sysctl: {key}: {reason}")));
         match owner(key) {
             None => return refused("is not a setting of a namespace"),
@@ -23,7 +23,7 @@ pub(crate) fn check(linux: &Linux, namespaces: &Namespaces) -> Result<(), Create
 
 /// Writes the settings. The calling process is in the container's namespaces.
 pub(crate) fn apply(linux: &Linux) -> Result<(), SpawnError> {
-    let settings = linux.sysctl().iter().flatten().collect::<Vec<_>>();
+    let settings = linux.sysctl.iter().flatten().collect::<Vec<_>>();
     if settings.is_empty() {
         return Ok(());
     }

@@ -226,10 +226,9 @@ mod tests {
         });
         let value = build(&full, &image()).expect("a specification");
         let read: edgelet_oci::spec::Spec = serde_json::from_value(value).expect("valid for the runtime");
-        let resources =
-            read.linux().as_ref().and_then(|linux| linux.resources().as_ref()).expect("resources");
-        assert_eq!(resources.cpu().as_ref().and_then(|cpu| cpu.quota()), Some(150_000));
-        assert_eq!(resources.memory().as_ref().and_then(|memory| memory.swap()), Some(-1));
+        let resources = read.linux.and_then(|linux| linux.resources).expect("resources");
+        assert_eq!(resources.cpu.and_then(|cpu| cpu.quota()), Some(150_000));
+        assert_eq!(resources.memory.and_then(|memory| memory.swap()), Some(-1));
     }
 
     #[test]

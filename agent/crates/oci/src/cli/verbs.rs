@@ -2,6 +2,7 @@
 
 use super::arguments::{Arguments, Known, UsageError};
 use super::foreground::{self, Relay, Signals};
+use crate::spec::{Process, Spec};
 use crate::{
     Changes, ConsoleSocket, ControlError, CreateOptions, ExecOptions, ExecProcess, Id, Runtime, features,
 };
@@ -129,8 +130,8 @@ fn start_or_delete(runtime: &Runtime, id: &Id) -> Result<(), String> {
 /// A first look; `create` reads and checks the configuration itself, and says what is wrong with it.
 fn wants_terminal(bundle: &Path) -> bool {
     let text = std::fs::read(bundle.join("config.json")).unwrap_or_default();
-    let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    config.pointer("/process/terminal").and_then(serde_json::Value::as_bool).unwrap_or(false)
+    let spec: Spec = serde_json::from_slice(&text).unwrap_or_default();
+    spec.process.and_then(|process| process.terminal).unwrap_or(false)
 }
 
 /// Whatever else the caller left open is neither for hooks nor for programs. Ours are marked already.
@@ -178,7 +179,7 @@ fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
     let program = program.strip_prefix(&["--".to_owned()]).unwrap_or(program);
     let process = exec_process(&arguments, program)?;
     let terminal = match &process {
-        ExecProcess::Full(process) => process.terminal().unwrap_or(false),
+        ExecProcess::Full(process) => process.terminal.unwrap_or(false),
         ExecProcess::Like(changes) => changes.terminal,
     };
     let mut options = ExecOptions::new(process);
@@ -208,13 +209,10 @@ fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
 fn exec_process(arguments: &Arguments, program: &[String]) -> Result<ExecProcess, String> {
     if let Some(path) = arguments.either("process", "p") {
         let text = std::fs::read(path).map_err(io_error(&format!("read {path}")))?;
-        let json: serde_json::Value =
+        let mut process: Process =
             serde_json::from_slice(&text).map_err(|error| format!("{path}: {error}"))?;
-        crate::refuse::refuse_in_process(&json).map_err(|field| usage(UsageError::NotSupported(field)))?;
-        let mut process: crate::spec::Process =
-            serde_json::from_value(json).map_err(|error| format!("{path}: {error}"))?;
         if arguments.has("tty") || arguments.has("t") {
-            process.set_terminal(Some(true));
+            process.terminal = Some(true);
         }
         return Ok(ExecProcess::Full(Box::new(process)));
     }
