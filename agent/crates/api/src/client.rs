@@ -12,16 +12,18 @@ pub use exec::{Attached, Incoming};
 pub use logs::{LogFilter, LogFollower};
 
 use crate::wire::{
-    Accepted, Applied, ApplyStatus, ExecSession, ExecSessionRequest, Image, ImageLoadStatus, ImagePrune,
-    ImagePullRequest, ImagePullStatus, ImageRemoved, KillRequest, List, LoadRequest, Logs, Microservice,
-    MicroserviceDetail, RemoveRequest, Validation, VersionInfo,
+    Accepted, Applied, ApplyStatus, ExecSession, ExecSessionRequest, ImageLoadStatus, ImagePullRequest,
+    ImagePullStatus, KillRequest, LoadRequest, Logs, RemoveRequest, VersionInfo,
 };
 use http::{Http, segment};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
 /// A daemon's API, by the path of its socket. Making one does not connect.
+///
+/// What steers a command is typed. What is rather shown than understood stays JSON: a newer daemon may say
+/// more than this program knows, and every type that is read costs code. The shapes are in [`crate::wire`].
 pub struct Client {
     http: Http,
 }
@@ -38,48 +40,49 @@ impl Client {
     }
 
     /// The status object.
-    pub fn status(&self) -> Result<Map<String, Value>, ClientError> {
+    pub fn status(&self) -> Result<Value, ClientError> {
         self.http.get_bare("/v1/system/status")
     }
 
     /// The configuration report.
-    pub fn info(&self) -> Result<Map<String, Value>, ClientError> {
+    pub fn info(&self) -> Result<Value, ClientError> {
         self.http.get("/v1/system/info")
     }
 
-    /// Workloads of a source: `managed`, `local`, `controlplane` or `all`.
-    pub fn microservices(&self, source: &str) -> Result<List<Microservice>, ClientError> {
+    /// A [`List`](crate::wire::List) of the [`Microservice`](crate::wire::Microservice)s of a source:
+    /// `managed`, `local`, `controlplane` or `all`.
+    pub fn microservices(&self, source: &str) -> Result<Value, ClientError> {
         self.http.get(&format!("/v1/ms?source={}", segment(source)))
     }
 
-    /// One workload.
-    pub fn microservice(&self, selector: &str) -> Result<MicroserviceDetail, ClientError> {
+    /// One workload, a [`MicroserviceDetail`](crate::wire::MicroserviceDetail).
+    pub fn microservice(&self, selector: &str) -> Result<Value, ClientError> {
         self.http.get(&format!("/v1/ms/{}", segment(selector)))
     }
 
-    /// Wants it running.
-    pub fn start(&self, selector: &str) -> Result<Microservice, ClientError> {
+    /// Wants it running. This and the next four answer a [`Microservice`](crate::wire::Microservice).
+    pub fn start(&self, selector: &str) -> Result<Value, ClientError> {
         self.http.post(&format!("/v1/ms/{}/start", segment(selector)))
     }
 
     /// Wants it stopped.
-    pub fn stop(&self, selector: &str) -> Result<Microservice, ClientError> {
+    pub fn stop(&self, selector: &str) -> Result<Value, ClientError> {
         self.http.post(&format!("/v1/ms/{}/stop", segment(selector)))
     }
 
     /// Wants a fresh instance of it.
-    pub fn restart(&self, selector: &str) -> Result<Microservice, ClientError> {
+    pub fn restart(&self, selector: &str) -> Result<Value, ClientError> {
         self.http.post(&format!("/v1/ms/{}/restart", segment(selector)))
     }
 
     /// Sends a signal, SIGKILL when none is named.
-    pub fn kill(&self, selector: &str, signal: Option<&str>) -> Result<Microservice, ClientError> {
+    pub fn kill(&self, selector: &str, signal: Option<&str>) -> Result<Value, ClientError> {
         let request = KillRequest { signal: signal.map(str::to_owned) };
         self.http.post_json(&format!("/v1/ms/{}/kill", segment(selector)), &request)
     }
 
     /// Wants it gone. `cleanup` is a bit that is kept for volumes.
-    pub fn delete(&self, selector: &str, cleanup: bool) -> Result<Microservice, ClientError> {
+    pub fn delete(&self, selector: &str, cleanup: bool) -> Result<Value, ClientError> {
         self.http.delete(&format!("/v1/ms/{}?cleanup={cleanup}", segment(selector)))
     }
 
@@ -104,8 +107,8 @@ impl Client {
         Attached::new(self.http.upgrade(&session.ws_url)?)
     }
 
-    /// All images.
-    pub fn images(&self) -> Result<List<Image>, ClientError> {
+    /// A [`List`](crate::wire::List) of all [`Image`](crate::wire::Image)s.
+    pub fn images(&self) -> Result<Value, ClientError> {
         self.http.get("/v1/images")
     }
 
@@ -129,13 +132,13 @@ impl Client {
         self.http.get(&format!("/v1/images:load/{}", segment(operation)))
     }
 
-    /// Removes an image or one of its names.
-    pub fn remove_image(&self, selector: &str) -> Result<ImageRemoved, ClientError> {
+    /// Removes an image or one of its names; an [`ImageRemoved`](crate::wire::ImageRemoved).
+    pub fn remove_image(&self, selector: &str) -> Result<Value, ClientError> {
         self.http.post_json("/v1/images:remove", &RemoveRequest { selector: selector.to_owned() })
     }
 
-    /// Removes images that have no name and no user.
-    pub fn prune_images(&self) -> Result<ImagePrune, ClientError> {
+    /// Removes images that have no name and no user; an [`ImagePrune`](crate::wire::ImagePrune).
+    pub fn prune_images(&self) -> Result<Value, ClientError> {
         self.http.post("/v1/images:prune?mode=dangling")
     }
 
@@ -149,8 +152,8 @@ impl Client {
         self.http.get(&format!("/v1/deploy/microservices:apply/{}", segment(operation)))
     }
 
-    /// Checks a manifest and changes nothing.
-    pub fn validate(&self, manifest: &str) -> Result<Validation, ClientError> {
+    /// Checks a manifest and changes nothing; a [`Validation`](crate::wire::Validation).
+    pub fn validate(&self, manifest: &str) -> Result<Value, ClientError> {
         self.http.post_manifest("/v1/deploy/microservices:validate", manifest, None)
     }
 }

@@ -1,7 +1,8 @@
 //! The shapes on the wire, for the server to write and the client to read.
 //!
 //! Names and types follow the EdgeletAPI v1. The client reads leniently (an unknown key is skipped, so
-//! that an older command line understands a newer daemon); the server reads strictly.
+//! that an older command line understands a newer daemon); the server reads strictly. What the client
+//! leaves as JSON can only be written.
 
 mod deploy;
 mod exec;
@@ -76,7 +77,7 @@ pub struct Details {
 }
 
 /// Some things and how many they are.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct List<T> {
     /// The things.
     pub items: Vec<T>,

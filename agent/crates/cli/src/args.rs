@@ -101,8 +101,8 @@ pub(crate) enum Ms {
     },
     /// Show everything that is known of one
     Inspect {
-        /// UUID, application.name, name, or first digits of the container id
-        id: String,
+        #[command(flatten)]
+        target: Target,
         /// Only the most important, for people
         #[arg(long)]
         summary: bool,
@@ -111,49 +111,56 @@ pub(crate) enum Ms {
     Logs(Logs),
     /// Run a program in it; an interactive shell when none is named
     Exec {
-        /// UUID, application.name, name, or first digits of the container id
-        id: String,
+        #[command(flatten)]
+        target: Target,
         /// Program and arguments, after --
         #[arg(last = true)]
         command: Vec<String>,
     },
     /// Start it
     Start {
-        /// UUID, application.name, name, or first digits of the container id
-        id: String,
+        #[command(flatten)]
+        target: Target,
     },
     /// Stop it
     Stop {
-        /// UUID, application.name, name, or first digits of the container id
-        id: String,
+        #[command(flatten)]
+        target: Target,
     },
     /// Replace its container by a fresh one
     Restart {
-        /// UUID, application.name, name, or first digits of the container id
-        id: String,
+        #[command(flatten)]
+        target: Target,
     },
     /// Send a signal to it
     Kill {
-        /// UUID, application.name, name, or first digits of the container id
-        id: String,
+        #[command(flatten)]
+        target: Target,
         /// Name or number
         #[arg(short, long, default_value = "SIGKILL")]
         signal: String,
     },
     /// Remove it
     Rm {
-        /// UUID, application.name, name, or first digits of the container id
-        id: String,
+        #[command(flatten)]
+        target: Target,
         /// Mark its volumes for a later volume prune
         #[arg(long)]
         cleanup: bool,
     },
 }
 
+// No doc comment: clap would take it for the help of the command.
 #[derive(Debug, Args)]
-pub(crate) struct Logs {
+pub(crate) struct Target {
     /// UUID, application.name, name, or first digits of the container id
     pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) target: Target,
     /// Go on with new lines as they come
     #[arg(short, long)]
     pub(crate) follow: bool,

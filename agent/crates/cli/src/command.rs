@@ -16,6 +16,7 @@ use crate::progress::{Progress, Style};
 use clap::CommandFactory;
 use edgelet_api::client::Client;
 use edgelet_types::Layout;
+use serde_json::Value;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,20 +66,20 @@ fn dispatch(line: Line, context: &Context, hooks: &Hooks) -> Result<u8, Failure>
         return version::show(context, hooks).map(|()| SUCCESS);
     };
     match command {
-        Command::Ms(Ms::Exec { id, command }) => return exec::run(context, &id, command),
+        Command::Ms(Ms::Exec { target, command }) => return exec::run(context, &target.id, command),
         Command::Version | Command::System(System::Version) => version::show(context, hooks),
         Command::InitConfig => config::init(context),
         Command::Daemon => unreachable!("handled before anything is set up for commands"),
         Command::System(System::Status) => system::status(context),
         Command::System(System::Info) => system::info(context),
         Command::Ms(Ms::Ls { source }) => ms::list(context, &source),
-        Command::Ms(Ms::Inspect { id, summary }) => ms::inspect(context, &id, summary),
+        Command::Ms(Ms::Inspect { target, summary }) => ms::inspect(context, &target.id, summary),
         Command::Ms(Ms::Logs(logs)) => logs::show(context, &logs),
-        Command::Ms(Ms::Start { id }) => ms::start(context, &id),
-        Command::Ms(Ms::Stop { id }) => ms::stop(context, &id),
-        Command::Ms(Ms::Restart { id }) => ms::restart(context, &id),
-        Command::Ms(Ms::Kill { id, signal }) => ms::kill(context, &id, &signal),
-        Command::Ms(Ms::Rm { id, cleanup }) => ms::remove(context, &id, cleanup),
+        Command::Ms(Ms::Start { target }) => ms::start(context, &target.id),
+        Command::Ms(Ms::Stop { target }) => ms::stop(context, &target.id),
+        Command::Ms(Ms::Restart { target }) => ms::restart(context, &target.id),
+        Command::Ms(Ms::Kill { target, signal }) => ms::kill(context, &target.id, &signal),
+        Command::Ms(Ms::Rm { target, cleanup }) => ms::remove(context, &target.id, cleanup),
         Command::Image(Image::Ls) => image::list(context),
         Command::Image(Image::Pull { reference, platform, registry_id }) => {
             image::pull(context, reference, platform, registry_id)
@@ -123,6 +124,16 @@ impl Context {
     fn budget(&self, usual: Duration) -> Duration {
         self.timeout.unwrap_or(usual)
     }
+}
+
+/// A text of an answer that is rather shown than understood; empty where there is none.
+fn text<'a>(answer: &'a Value, key: &str) -> &'a str {
+    answer[key].as_str().unwrap_or_default()
+}
+
+/// The things in an answer that is a list.
+fn items(list: &Value) -> &[Value] {
+    list["items"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn start_logging(global: &Global) {

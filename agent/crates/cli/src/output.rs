@@ -40,7 +40,7 @@ pub(crate) fn result(
 }
 
 /// A result as plain data, of which both formats are made: what a type costs, it costs once.
-pub(crate) fn plain(value: &impl Serialize) -> Value {
+fn plain(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("results have texts as keys and fail nowhere")
 }
 

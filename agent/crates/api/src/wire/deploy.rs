@@ -56,7 +56,7 @@ pub struct ApplyStatus {
 }
 
 /// A manifest that would be accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Validation {
     /// Always true; a manifest that is not valid is an error.
@@ -68,6 +68,6 @@ pub struct Validation {
     /// `edgelet.iofog.org/v1`.
     pub api_version: String,
     /// What was accepted and has no effect.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

@@ -46,7 +46,7 @@ pub struct ExecSession {
 }
 
 /// How a session is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecSessionStatus {
     /// The session.
@@ -54,10 +54,10 @@ pub struct ExecSessionStatus {
     /// `waiting`, `attached` or `ended`.
     pub status: String,
     /// RFC 3339, while it waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
     /// How the program ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
 }
 

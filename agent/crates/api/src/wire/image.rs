@@ -6,7 +6,7 @@ use edgelet_types::ImageRef;
 use serde::{Deserialize, Serialize};
 
 /// An image under one of its names. An image with two names is listed twice, one without a name once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
     /// Its identity: digest of the configuration.
@@ -183,7 +183,7 @@ pub struct RemoveRequest {
 }
 
 /// What was removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageRemoved {
     /// `removed`.
     pub status: String,
@@ -198,7 +198,7 @@ pub struct ImageRemoved {
 }
 
 /// What pruning took away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImagePrune {
     /// `ok`.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A workload in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Microservice {
     /// Its identity.
@@ -25,17 +25,17 @@ pub struct Microservice {
     /// The image it runs.
     pub image: String,
     /// The newest instance; absent when there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
     /// Grows when the specification changes, and at a restart that somebody asked for.
     pub generation: u64,
     /// The generation of the newest instance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<u64>,
 }
 
 /// A workload with everything that is known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MicroserviceDetail {
     /// As in a list.
@@ -46,44 +46,40 @@ pub struct MicroserviceDetail {
     /// RFC 3339.
     pub updated_at: String,
     /// RFC 3339: when the newest instance was started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
     /// What the manifest sets, not the image.
     pub env: BTreeMap<String, String>,
     /// Always empty: this version maps no ports.
-    #[serde(default)]
     pub ports: Vec<Value>,
     /// What users attached.
     pub labels: BTreeMap<String, String>,
     /// The failure that still matters; empty when there is none.
-    #[serde(default)]
     pub error_message: String,
     /// Its reason code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_reason: Option<String>,
     /// The last failure of all; kept after recovery.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
     /// When that was, in milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error_at: Option<i64>,
     /// Restarts since the last change of the specification; absent when 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub restart_count: u64,
     /// What it waits for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_text: Option<String>,
     /// The engine's own view.
-    #[serde(default)]
     pub raw: Raw,
 }
 
 /// What the engine knows; no stable shape.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Raw {
     /// The specification and the instance.
-    #[serde(default)]
     pub engine_inspect: Value,
 }
 

@@ -1,16 +1,15 @@
 //! `deploy`: a manifest in, a running workload out.
 
-use super::Context;
+use super::{Context, text};
 use crate::args::Deploy;
 use crate::exit::Failure;
-use crate::progress::Progress;
 use crate::{output, wait};
 use edgelet_api::client::Client;
 use edgelet_api::error::Code;
 use edgelet_api::wire::{ApplyStatus, OperationState};
 use edgelet_types::Remedy;
 use edgelet_types::limits::DEPLOY_MANIFEST_BYTES;
-use serde::Serialize;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, stdin};
 use std::path::Path;
@@ -18,17 +17,6 @@ use std::time::Duration;
 
 /// How long a deployment is waited for.
 const USUAL: Duration = Duration::from_secs(15 * 60);
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Deployed {
-    status: OperationState,
-    deployment_id: String,
-    operation_id: String,
-    stage: String,
-    /// In the order in which they were seen.
-    stages: Vec<String>,
-}
 
 pub(super) fn run(context: &Context, deploy: &Deploy) -> Result<(), Failure> {
     let manifest =
@@ -45,8 +33,12 @@ pub(super) fn run(context: &Context, deploy: &Deploy) -> Result<(), Failure> {
 
 fn check(context: &Context, client: &Client, manifest: &str) -> Result<(), Failure> {
     let valid = client.validate(manifest)?;
-    warn(&mut context.progress(), &valid.warnings);
-    output::result(context.look.format, &valid, |out| writeln!(out, "{} {}: valid", valid.kind, valid.name))
+    let warnings = valid["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut progress = context.progress();
+    warnings.iter().filter_map(Value::as_str).for_each(|warning| progress.warn(warning));
+    output::result(context.look.format, &valid, |out| {
+        writeln!(out, "{} {}: valid", text(&valid, "kind"), text(&valid, "name"))
+    })
 }
 
 fn apply(
@@ -58,7 +50,7 @@ fn apply(
     let applied = client.apply(manifest, source_name)?;
     let doing = format!("deploy {}", applied.name);
     let mut progress = context.progress();
-    warn(&mut progress, &applied.warnings);
+    applied.warnings.iter().for_each(|warning| progress.warn(warning));
     let mut stages: Vec<String> = Vec::new();
     let ended = wait::until(context.budget(USUAL), &doing, || {
         let status = client.apply_status(&applied.operation_id)?;
@@ -78,13 +70,14 @@ fn apply(
         return Err(failed(ended, &doing));
     }
     progress.done(&format!("{doing}: done"));
-    let deployed = Deployed {
-        status: ended.status,
-        deployment_id: ended.deployment_id,
-        operation_id: ended.operation_id,
-        stage: ended.stage,
-        stages,
-    };
+    let deployed = json!({
+        "status": ended.status,
+        "deploymentId": ended.deployment_id,
+        "operationId": ended.operation_id,
+        "stage": ended.stage,
+        // In the order in which they were seen.
+        "stages": stages,
+    });
     output::result(context.look.format, &deployed, |out| {
         writeln!(out, "{} {} is running", ended.kind, ended.name)
     })
@@ -117,8 +110,4 @@ fn read(path: &Path) -> Result<String, Failure> {
         true => Err(wrong(&format!("is larger than {DEPLOY_MANIFEST_BYTES} bytes"))),
         false => Ok(text),
     }
-}
-
-fn warn(progress: &mut Progress, warnings: &[String]) {
-    warnings.iter().for_each(|warning| progress.warn(warning));
 }

@@ -3,7 +3,7 @@
 //! One thread waits for everything at once: the daemon, standard input, and signals. What cannot be sent
 //! yet stops the reading of standard input, so nothing piles up.
 
-use super::Context;
+use super::{Context, text};
 use crate::exit::{Failure, INTERNAL};
 use crate::terminal::{self, RawMode};
 use edgelet_api::client::{Attached, Client, ClientError, Incoming};
@@ -53,7 +53,8 @@ fn signals(tty: bool) -> Result<SignalFd, Errno> {
 
 fn start(client: &Client, id: &str, command: Vec<String>, tty: bool) -> Result<ExecSession, Failure> {
     // The first answer says whether there is such a workload; later ones only whether there is a shell.
-    let id = client.microservice(id)?.summary.uuid;
+    let workload = client.microservice(id)?;
+    let id = text(&workload, "uuid");
     let size = terminal::size();
     let request = |command: Vec<String>| ExecSessionRequest {
         command,
@@ -65,11 +66,11 @@ fn start(client: &Client, id: &str, command: Vec<String>, tty: bool) -> Result<E
         rows: size.map(|size| size.rows),
     };
     if !command.is_empty() {
-        return Ok(client.exec(&id, &request(command))?);
+        return Ok(client.exec(id, &request(command))?);
     }
     for shell in SHELLS {
         let command = shell.iter().map(|word| (*word).to_owned()).collect();
-        match client.exec(&id, &request(command)) {
+        match client.exec(id, &request(command)) {
             Err(ClientError::Api(body)) if is_missing(&body) => {
                 log::debug!("no {} in the workload: {}", shell[0], body.message);
             }

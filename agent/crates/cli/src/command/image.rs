@@ -1,10 +1,11 @@
 //! `image`.
 
-use super::Context;
+use super::{Context, items, text};
 use crate::exit::Failure;
 use crate::{output, table, wait};
 use edgelet_api::error::Code;
-use edgelet_api::wire::{Image, ImagePullRequest, OperationState};
+use edgelet_api::wire::{ImagePullRequest, OperationState};
+use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,20 +17,17 @@ const LOAD: Duration = Duration::from_secs(30 * 60);
 pub(super) fn list(context: &Context) -> Result<(), Failure> {
     let list = context.client().images()?;
     output::result(context.look.format, &list, |out| {
-        let cells: Vec<[String; 6]> = list.items.iter().map(cells).collect();
+        let cells: Vec<[String; 6]> = items(&list).iter().map(cells).collect();
         table::write(out, ["REPOSITORY", "TAG", "ID", "CREATED", "SIZE", "IN USE"], &cells)
     })
 }
 
-fn cells(image: &Image) -> [String; 6] {
-    [
-        image.repository.clone(),
-        image.tag.clone(),
-        image.short_id.clone(),
-        image.created_at.chars().take(10).collect(),
-        image.disk_usage_human.clone(),
-        image.in_use.map(|count| count.to_string()).unwrap_or_default(),
-    ]
+fn cells(image: &Value) -> [String; 6] {
+    let [repository, tag, id, size] =
+        ["repository", "tag", "shortId", "diskUsageHuman"].map(|key| text(image, key).to_owned());
+    let created = text(image, "createdAt").chars().take(10).collect();
+    let in_use = image["inUse"].as_u64().map(|count| count.to_string()).unwrap_or_default();
+    [repository, tag, id, created, size, in_use]
 }
 
 pub(super) fn pull(
@@ -92,12 +90,12 @@ pub(super) fn load(context: &Context, file: &Path) -> Result<(), Failure> {
 
 pub(super) fn remove(context: &Context, selector: &str) -> Result<(), Failure> {
     let removed = context.client().remove_image(selector)?;
-    output::result(context.look.format, &removed, |out| writeln!(out, "{}", removed.message))
+    output::result(context.look.format, &removed, |out| writeln!(out, "{}", text(&removed, "message")))
 }
 
 pub(super) fn prune(context: &Context) -> Result<(), Failure> {
     let pruned = context.client().prune_images()?;
-    output::result(context.look.format, &pruned, |out| writeln!(out, "{}", pruned.message))
+    output::result(context.look.format, &pruned, |out| writeln!(out, "{}", text(&pruned, "message")))
 }
 
 fn unexplained(doing: &str) -> Failure {

@@ -14,7 +14,7 @@ pub(super) fn show(context: &Context, logs: &Logs) -> Result<(), Failure> {
     if logs.follow {
         return follow(context, logs, &filter);
     }
-    let answer = context.client().logs(&logs.id, &filter)?;
+    let answer = context.client().logs(&logs.target.id, &filter)?;
     output::result(context.look.format, &answer, |out| {
         answer.entries.iter().try_for_each(|entry| line(out, entry, logs.timestamps))
     })
@@ -26,7 +26,7 @@ fn follow(context: &Context, logs: &Logs, filter: &LogFilter) -> Result<(), Fail
         return Err(Failure::local(Code::InvalidArgument, "--follow has no structured output"));
     }
     let mut out = io::stdout().lock();
-    for entry in context.client().follow_logs(&logs.id, filter)? {
+    for entry in context.client().follow_logs(&logs.target.id, filter)? {
         let written = line(&mut out, &entry?, logs.timestamps).and_then(|()| out.flush());
         if written.is_err() {
             return output::finished(written);

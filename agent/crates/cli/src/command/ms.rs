@@ -1,86 +1,66 @@
 //! `ms`: list, inspect and lifecycle.
 
-use super::{Context, REQUEST};
+use super::{Context, REQUEST, items, text};
 use crate::exit::{Failure, NOT_FOUND};
 use crate::{output, table, wait};
 use edgelet_api::client::ClientError;
 use edgelet_api::error::Code;
-use edgelet_api::wire::{Microservice, MicroserviceDetail};
-use serde::Serialize;
-
-/// The shape of a row; the command line says `type` where the API says `source`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row<'a> {
-    uuid: &'a str,
-    application: &'a str,
-    name: &'a str,
-    state: &'a str,
-    container_id: &'a str,
-    image: &'a str,
-    #[serde(rename = "type")]
-    source: &'a str,
-}
-
-#[derive(Serialize)]
-struct Rows<'a> {
-    items: Vec<Row<'a>>,
-}
-
-impl<'a> Row<'a> {
-    fn of(ms: &'a Microservice) -> Self {
-        Self {
-            uuid: &ms.uuid,
-            application: &ms.application,
-            name: &ms.name,
-            state: &ms.state,
-            container_id: ms.container_id.as_deref().unwrap_or_default(),
-            image: &ms.image,
-            source: &ms.source,
-        }
-    }
-}
+use serde_json::{Value, json};
 
 pub(super) fn list(context: &Context, source: &str) -> Result<(), Failure> {
     let list = context.client().microservices(source)?;
-    let rows = Rows { items: list.items.iter().map(Row::of).collect() };
-    output::result(context.look.format, &rows, |out| {
-        let cells: Vec<[String; 7]> = rows.items.iter().map(cells).collect();
+    let rows: Vec<Value> = items(&list).iter().map(row).collect();
+    let cells: Vec<[String; 7]> = rows.iter().map(cells).collect();
+    output::result(context.look.format, &json!({"items": rows}), |out| {
         table::write(out, ["UUID", "APPLICATION", "NAME", "STATE", "TYPE", "IMAGE", "CONTAINER"], &cells)
     })
 }
 
-fn cells(row: &Row<'_>) -> [String; 7] {
-    let container: String = row.container_id.chars().take(12).collect();
-    let Row { uuid, application, name, state, image, source, .. } = row;
-    [uuid, application, name, state, source, image, container.as_str()].map(str::to_owned)
+/// The shape of a row; the command line says `type` where the API says `source`.
+fn row(ms: &Value) -> Value {
+    json!({
+        "uuid": text(ms, "uuid"),
+        "application": text(ms, "application"),
+        "name": text(ms, "name"),
+        "state": text(ms, "state"),
+        "containerId": text(ms, "containerId"),
+        "image": text(ms, "image"),
+        "type": text(ms, "source"),
+    })
+}
+
+fn cells(row: &Value) -> [String; 7] {
+    let container: String = text(row, "containerId").chars().take(12).collect();
+    let [uuid, application, name, state, source, image] =
+        ["uuid", "application", "name", "state", "type", "image"].map(|key| text(row, key).to_owned());
+    [uuid, application, name, state, source, image, container]
 }
 
 pub(super) fn inspect(context: &Context, id: &str, summary: bool) -> Result<(), Failure> {
     let detail = context.client().microservice(id)?;
     output::result(context.look.format, &detail, |out| match summary {
         true => table::card(out, &card(&detail)),
-        false => out.write_all(output::json(&output::plain(&detail)).as_bytes()),
+        false => out.write_all(output::json(&detail).as_bytes()),
     })
 }
 
-fn card(detail: &MicroserviceDetail) -> Vec<(&'static str, String)> {
-    let ms = &detail.summary;
+fn card(detail: &Value) -> Vec<(&'static str, String)> {
+    let line = |title, key| (title, text(detail, key).to_owned());
     let mut lines = vec![
-        ("name", format!("{}.{}", ms.application, ms.name)),
-        ("uuid", ms.uuid.clone()),
-        ("type", ms.source.clone()),
-        ("image", ms.image.clone()),
-        ("state", ms.state.clone()),
-        ("desired", ms.desired_state.clone()),
-        ("container", ms.container_id.clone().unwrap_or_default()),
-        ("started", detail.started_at.clone().unwrap_or_default()),
-        ("waiting for", detail.status_text.clone().unwrap_or_default()),
-        ("error", detail.error_message.clone()),
-        ("last error", detail.last_error.clone().unwrap_or_default()),
+        ("name", title(detail)),
+        line("uuid", "uuid"),
+        line("type", "source"),
+        line("image", "image"),
+        line("state", "state"),
+        line("desired", "desiredState"),
+        line("container", "containerId"),
+        line("started", "startedAt"),
+        line("waiting for", "statusText"),
+        line("error", "errorMessage"),
+        line("last error", "lastError"),
     ];
-    if detail.restart_count > 0 {
-        lines.push(("restarts", detail.restart_count.to_string()));
+    if let Some(restarts) = detail["restartCount"].as_u64() {
+        lines.push(("restarts", restarts.to_string()));
     }
     lines.retain(|(_, value)| !value.is_empty());
     lines
@@ -100,7 +80,7 @@ pub(super) fn restart(context: &Context, id: &str) -> Result<(), Failure> {
 
 pub(super) fn stop(context: &Context, id: &str) -> Result<(), Failure> {
     let wanted = context.client().stop(id)?;
-    let now = watch(context, "stop", &wanted, |detail| Ok(detail.summary.state == "STOPPED"))?;
+    let now = watch(context, "stop", &wanted, |now| Ok(text(now, "state") == "STOPPED"))?;
     changed(context, &now, "stopped")
 }
 
@@ -115,9 +95,9 @@ pub(super) fn remove(context: &Context, id: &str, cleanup: bool) -> Result<(), F
     let wanted = client.delete(id, cleanup)?;
     let doing = format!("remove {}", title(&wanted));
     let mut progress = context.progress();
-    wait::until(context.budget(REQUEST), &doing, || match client.microservice(&wanted.uuid) {
-        Ok(detail) => {
-            progress.stage(&format!("{doing}: {}", detail.summary.state.to_lowercase()));
+    wait::until(context.budget(REQUEST), &doing, || match client.microservice(text(&wanted, "uuid")) {
+        Ok(now) => {
+            progress.stage(&stage(&doing, &now));
             Ok(None)
         }
         Err(ClientError::Api(body)) if Failure::api(body.clone()).exit() == NOT_FOUND => Ok(Some(())),
@@ -127,15 +107,14 @@ pub(super) fn remove(context: &Context, id: &str, cleanup: bool) -> Result<(), F
     changed(context, &wanted, "removed")
 }
 
-fn until_running(context: &Context, verb: &str, wanted: &Microservice) -> Result<Microservice, Failure> {
-    watch(context, verb, wanted, |detail| {
-        let now = &detail.summary;
-        if now.state == "RUNNING" && now.observed_generation.is_none_or(|seen| seen >= wanted.generation) {
-            return Ok(true);
-        }
-        match now.state.as_str() {
+fn until_running(context: &Context, verb: &str, wanted: &Value) -> Result<Value, Failure> {
+    watch(context, verb, wanted, |now| {
+        let seen = now["observedGeneration"].as_u64();
+        let is_new = seen.is_none_or(|seen| Some(seen) >= wanted["generation"].as_u64());
+        match text(now, "state") {
+            "RUNNING" => Ok(is_new),
             state @ ("FAILED" | "STUCK_IN_RESTART") => {
-                let message = format!("{}: {}", state.to_lowercase(), detail.error_message);
+                let message = format!("{}: {}", state.to_lowercase(), text(now, "errorMessage"));
                 Err(Failure::local(Code::Internal, message))
             }
             _ => Ok(false),
@@ -147,28 +126,32 @@ fn until_running(context: &Context, verb: &str, wanted: &Microservice) -> Result
 fn watch(
     context: &Context,
     verb: &str,
-    wanted: &Microservice,
-    is_done: impl Fn(&MicroserviceDetail) -> Result<bool, Failure>,
-) -> Result<Microservice, Failure> {
+    wanted: &Value,
+    is_done: impl Fn(&Value) -> Result<bool, Failure>,
+) -> Result<Value, Failure> {
     let client = context.client();
     let doing = format!("{verb} {}", title(wanted));
     let mut progress = context.progress();
     wait::until(context.budget(REQUEST), &doing, || {
-        let detail = client.microservice(&wanted.uuid)?;
-        if is_done(&detail).map_err(|failure| failure.context(&doing))? {
-            return Ok(Some(detail.summary));
+        let now = client.microservice(text(wanted, "uuid"))?;
+        if is_done(&now).map_err(|failure| failure.context(&doing))? {
+            return Ok(Some(now));
         }
-        progress.stage(&format!("{doing}: {}", detail.summary.state.to_lowercase()));
+        progress.stage(&stage(&doing, &now));
         Ok(None)
     })
 }
 
-fn changed(context: &Context, ms: &Microservice, what: &str) -> Result<(), Failure> {
-    output::result(context.look.format, &Row::of(ms), |out| {
+fn stage(doing: &str, now: &Value) -> String {
+    format!("{doing}: {}", text(now, "state").to_lowercase())
+}
+
+fn changed(context: &Context, ms: &Value, what: &str) -> Result<(), Failure> {
+    output::result(context.look.format, &row(ms), |out| {
         writeln!(out, "{} {}", title(ms), table::printable(what))
     })
 }
 
-fn title(ms: &Microservice) -> String {
-    format!("{}.{}", ms.application, ms.name)
+fn title(ms: &Value) -> String {
+    format!("{}.{}", text(ms, "application"), text(ms, "name"))
 }

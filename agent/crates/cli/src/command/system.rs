@@ -4,7 +4,7 @@ use super::Context;
 use crate::exit::Failure;
 use crate::{output, table};
 use edgelet_api::wire::human_bytes;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::io::{self, Write};
 
 pub(super) fn status(context: &Context) -> Result<(), Failure> {
@@ -16,7 +16,7 @@ pub(super) fn info(context: &Context) -> Result<(), Failure> {
     let info = context.client().info()?;
     output::result(context.look.format, &info, |out| {
         let lines: Vec<(&str, String)> =
-            info.iter().map(|(key, value)| (key.as_str(), text(value))).collect();
+            info.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), text(value))).collect();
         table::card(out, &lines)
     })
 }
@@ -54,7 +54,7 @@ const SHOWN: &[(&str, &str, Unit)] = &[
     ("availableNetworkInterfaces", "network interfaces", Unit::Plain),
 ];
 
-fn show_status(status: &Map<String, Value>, out: &mut dyn Write) -> io::Result<()> {
+fn show_status(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     let line = |(key, title, unit): &(&str, &'static str, Unit)| {
         let value = text(status.get(*key)?);
         let value = match unit {

@@ -1,70 +1,40 @@
 //! `version`: works with the daemon down.
 
-use super::{Context, Hooks};
+use super::{Context, Hooks, text};
 use crate::exit::Failure;
 use crate::{output, table};
-use serde::Serialize;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A version must not be waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Versions {
-    cli: Program,
-    daemon: Daemon,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Program {
-    version: String,
-    build_time: String,
-    git_commit: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Daemon {
-    #[serde(flatten)]
-    program: Option<Program>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    allowed_container_engine: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
 pub(super) fn show(context: &Context, hooks: &Hooks) -> Result<(), Failure> {
-    let cli = Program {
-        version: hooks.version.to_owned(),
-        build_time: hooks.build_time.to_owned(),
-        git_commit: hooks.git_commit.to_owned(),
-    };
+    let cli = json!({"version": hooks.version, "buildTime": hooks.build_time, "gitCommit": hooks.git_commit});
     let client = edgelet_api::client::Client::new(&context.socket, context.budget(PATIENCE));
     let daemon = match client.version() {
-        Ok(info) => Daemon {
-            program: Some(Program {
-                version: info.version,
-                build_time: info.build_time,
-                git_commit: info.git_commit,
-            }),
-            allowed_container_engine: Some(info.allowed_container_engine),
-            error: None,
-        },
-        Err(error) => {
-            Daemon { program: None, allowed_container_engine: None, error: Some(error.to_string()) }
-        }
+        Ok(info) => json!({
+            "version": info.version,
+            "buildTime": info.build_time,
+            "gitCommit": info.git_commit,
+            "allowedContainerEngine": info.allowed_container_engine,
+        }),
+        Err(error) => json!({"error": error.to_string()}),
     };
-    let versions = Versions { cli, daemon };
-    output::result(context.look.format, &versions, |out| {
-        let line = |program: &Program| {
-            format!("{} (commit {}, built {})", program.version, program.git_commit, program.build_time)
-        };
-        let daemon = match (&versions.daemon.program, &versions.daemon.error) {
-            (Some(program), _) => line(program),
-            (None, error) => error.clone().unwrap_or_default(),
-        };
-        table::card(out, &[("cli", line(&versions.cli)), ("daemon", daemon)])
-    })
+    let lines = [("cli", line(&cli)), ("daemon", line(&daemon))];
+    let versions = json!({"cli": cli, "daemon": daemon});
+    output::result(context.look.format, &versions, |out| table::card(out, &lines))
+}
+
+/// A program in one line, or why nothing is known of it.
+fn line(program: &Value) -> String {
+    match program["error"].as_str() {
+        Some(error) => error.to_owned(),
+        None => format!(
+            "{} (commit {}, built {})",
+            text(program, "version"),
+            text(program, "gitCommit"),
+            text(program, "buildTime")
+        ),
+    }
 }
