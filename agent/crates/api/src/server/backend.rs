@@ -5,10 +5,13 @@ use crate::node::{CALLS, LONG_CALLS, Node};
 use edgelet_types::Fault;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// How long a call waits for its turn before the caller is told to come back later.
 const TURN: Duration = Duration::from_secs(15);
+
+/// A call, and what becomes of its result.
+type Work = Box<dyn FnOnce(&dyn Node) + Send>;
 
 /// The node behind its two queues.
 #[derive(Clone)]
@@ -33,10 +36,7 @@ impl Backend {
         &self,
         work: impl FnOnce(&dyn Node) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let turn = self.quick.clone().acquire_owned();
-        let Ok(Ok(permit)) = tokio::time::timeout(TURN, turn).await else {
-            return Err(Refusal::new(Code::Unavailable, "too many requests are being worked on"));
-        };
+        let permit = self.turn().await?;
         self.run(permit, work).await
     }
 
@@ -52,19 +52,37 @@ impl Backend {
         self.run(permit, work).await
     }
 
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let turn = self.quick.clone().acquire_owned();
+        match tokio::time::timeout(TURN, turn).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Refusal::new(Code::Unavailable, "too many requests are being worked on")),
+        }
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         permit: OwnedSemaphorePermit,
         work: impl FnOnce(&dyn Node) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let node = self.node.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work(&*node)
-        });
+        let (sender, done) = oneshot::channel();
+        self.spawn(
+            permit,
+            // A caller that is gone needs no answer.
+            Box::new(move |node| drop(sender.send(work(node)))),
+        );
         match done.await {
             Ok(result) => result.map_err(Refusal::from),
-            Err(died) => Err(Refusal::new(Code::Internal, format!("a worker thread died: {died}"))),
+            Err(_) => Err(Refusal::new(Code::Internal, "a worker thread died")),
         }
+    }
+
+    /// Boxed, so that tokio's machinery for tasks is compiled once and not for each kind of call.
+    fn spawn(&self, permit: OwnedSemaphorePermit, work: Work) {
+        let node = self.node.clone();
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&*node);
+        });
     }
 }
