@@ -21,6 +21,7 @@ pub use default::default_profile;
 use crate::error::CreateError;
 use assemble::{Action, Condition, Convention, Rule};
 use edgelet_sys::seccomp::{self, Instruction};
+use numbers::Numbers;
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSyscall,
 };
@@ -46,7 +47,7 @@ impl Filter {
                 conventions.push(Convention {
                     audit: convention.audit,
                     has_x32: convention.has_x32,
-                    rules: rules(profile, convention.number)?,
+                    rules: rules(profile, convention)?,
                 });
             }
         }
@@ -71,15 +72,12 @@ impl Filter {
 /// `BPF_MAXINSNS`.
 const LENGTH_LIMIT: usize = 4096;
 
-fn rules(
-    profile: &LinuxSeccomp,
-    number: fn(&str) -> Option<u32>,
-) -> Result<BTreeMap<u32, Vec<Rule>>, CreateError> {
+fn rules(profile: &LinuxSeccomp, convention: &Numbers) -> Result<BTreeMap<u32, Vec<Rule>>, CreateError> {
     let mut rules: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
     for syscall in profile.syscalls().iter().flatten() {
         let action = action(syscall.action(), syscall.errno_ret())?;
         let alternatives = alternatives(syscall)?;
-        for number in syscall.names().iter().filter_map(|name| number(name)) {
+        for number in syscall.names().iter().filter_map(|name| convention.of(name)) {
             let rules = rules.entry(number).or_default();
             rules.extend(
                 alternatives.iter().map(|conditions| Rule { conditions: conditions.clone(), action }),

@@ -1,4 +1,7 @@
 //! The numbers of system calls by name, for each calling convention that this processor runs.
+//!
+//! The crate that knows them compares a name with one after the other, in 40 KB of code. Here it is asked
+//! while this program is compiled, and what remains is its words, those of one length side by side.
 
 /// One convention.
 #[derive(Debug)]
@@ -9,22 +12,97 @@ pub(super) struct Numbers {
     pub(super) native: bool,
     /// Whether numbers with bit 30 set are those of x32.
     pub(super) has_x32: bool,
+    entries: &'static [u8],
+    starts: &'static [usize],
+}
+
+impl Numbers {
     /// The number of a call.
-    pub(super) number: fn(&str) -> Option<u32>,
+    pub(super) fn of(&self, name: &str) -> Option<u32> {
+        let (start, end) = (*self.starts.get(name.len())?, *self.starts.get(name.len() + 1)?);
+        self.entries[start..end].chunks_exact(name.len() + NUMBER).find_map(|entry| {
+            let number = [entry[name.len()], entry[name.len() + 1]];
+            entry.starts_with(name.as_bytes()).then_some(u16::from_le_bytes(number).into())
+        })
+    }
+}
+
+/// The calls of a convention.
+struct Table<const BYTES: usize> {
+    /// Names in the order of their lengths, each followed by its number.
+    entries: [u8; BYTES],
+    /// Where in them the names of each length begin, up to the end of the longest.
+    starts: [usize; LONGEST + 2],
+}
+
+/// The length of the longest name, and some more.
+const LONGEST: usize = 31;
+/// A number takes two bytes, the low one first.
+const NUMBER: usize = 2;
+
+/// How large the table for these names is; they stand at their numbers, and a number without a call has
+/// an empty one.
+const fn bytes(names: &[&str]) -> usize {
+    let (mut bytes, mut number) = (0, 0);
+    while number < names.len() {
+        if !names[number].is_empty() {
+            bytes += names[number].len() + NUMBER;
+        }
+        number += 1;
+    }
+    bytes
+}
+
+const fn table<const BYTES: usize>(names: &[&str]) -> Table<BYTES> {
+    assert!(names.len() <= u16::MAX as usize);
+    let mut table = Table { entries: [0; BYTES], starts: [0; LONGEST + 2] };
+    let (mut at, mut length) = (0, 1);
+    while length <= LONGEST {
+        let mut number = 0;
+        while number < names.len() {
+            let name = names[number].as_bytes();
+            if name.len() == length {
+                let mut letter = 0;
+                while letter < length {
+                    table.entries[at + letter] = name[letter];
+                    letter += 1;
+                }
+                table.entries[at + length] = number.to_le_bytes()[0];
+                table.entries[at + length + 1] = number.to_le_bytes()[1];
+                at += length + NUMBER;
+            }
+            number += 1;
+        }
+        length += 1;
+        table.starts[length] = at;
+    }
+    assert!(at == BYTES, "a name is longer than LONGEST");
+    table
 }
 
 macro_rules! numbers {
-    ($table:ident, $audit:literal, $native:literal, $x32:literal) => {
+    ($convention:ident, $audit:literal, $native:literal, $x32:literal) => {{
+        use syscalls::$convention::Sysno;
+        const NAMES: [&str; Sysno::table_size()] = {
+            let mut names = [""; Sysno::table_size()];
+            let mut number = 0;
+            while number < names.len() {
+                if let Some(call) = Sysno::new(number) {
+                    names[number] = call.name();
+                }
+                number += 1;
+            }
+            names
+        };
+        static TABLE: Table<{ bytes(&NAMES) }> = table(&NAMES);
         Numbers {
             audit: $audit,
             native: $native,
             has_x32: $x32,
-            number: |name| {
-                let call: syscalls::$table::Sysno = name.parse().ok()?;
-                u32::try_from(call.id()).ok()
-            },
+            entries: &TABLE.entries,
+            starts: &TABLE.starts,
         }
-    };
+    }};
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -40,3 +118,27 @@ pub(super) const CONVENTIONS: &[Numbers] = &[numbers!(arm, 0x4000_0028, true, fa
 
 #[cfg(target_arch = "riscv64")]
 pub(super) const CONVENTIONS: &[Numbers] = &[numbers!(riscv64, 0xc000_00f3, true, false)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_is_found_and_nothing_else() {
+        let native = CONVENTIONS.iter().find(|convention| convention.native).expect("a native convention");
+        let last = syscalls::Sysno::last().id();
+        let known = (0..=last).filter_map(|number| syscalls::Sysno::new(usize::try_from(number).ok()?));
+        let mut count = 0;
+        for call in known {
+            assert_eq!(native.of(call.name()), u32::try_from(call.id()).ok(), "{call}");
+            count += 1;
+        }
+        assert_eq!(count, syscalls::Sysno::count());
+        for unknown in ["", "x", "rea", "read\0", "readwrite", "a_name_that_is_longer_than_every_other_one"] {
+            assert_eq!(native.of(unknown), None, "{unknown}");
+        }
+        let other = CONVENTIONS.iter().find(|convention| !convention.native);
+        let waitpid = cfg!(target_arch = "x86_64").then_some(7);
+        assert_eq!(other.and_then(|convention| convention.of("waitpid")), waitpid);
+    }
+}

@@ -13,7 +13,7 @@ struct Call {
 const NATIVE: u32 = numbers::CONVENTIONS[0].audit;
 
 fn call(name: &str, arguments: &[u64]) -> Call {
-    let number = (numbers::CONVENTIONS[0].number)(name).expect(name);
+    let number = numbers::CONVENTIONS[0].of(name).expect(name);
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
     Call { number, architecture: NATIVE, arguments: all }
