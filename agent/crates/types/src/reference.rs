@@ -44,7 +44,7 @@ pub enum ReferenceError {
 }
 
 impl ImageRef {
-    /// The longest text that is parsed.
+    /// The longest text that is parsed, shorthand or complete.
     pub const MAX_LENGTH: usize = 512;
 
     /// Parses and normalises a reference.
@@ -80,7 +80,12 @@ impl ImageRef {
             (None, None) => Some("latest".to_owned()),
             (tag, _) => tag.map(str::to_owned),
         };
-        Ok(Self { registry: registry.to_owned(), repository, tag, digest })
+        let reference = Self { registry: registry.to_owned(), repository, tag, digest };
+        // What is stored is the complete form, and it must be readable again.
+        match reference.to_string().len() > Self::MAX_LENGTH {
+            true => Err(ReferenceError::TooLong),
+            false => Ok(reference),
+        }
     }
 
     /// The registry's host and, where given, port.
@@ -121,7 +126,10 @@ impl ImageRef {
     pub fn familiar(&self) -> String {
         let full = self.to_string();
         let short = full.strip_prefix("docker.io/").unwrap_or(&full);
-        short.strip_prefix("library/").unwrap_or(short).to_owned()
+        let shorter = short.strip_prefix("library/").unwrap_or(short);
+        // Without what stands before it, `a.b/c` would name a host, and `library/a/b` must keep its first word.
+        let is_same = |text: &&str| Self::parse(text).as_ref() == Ok(self);
+        [shorter, short].into_iter().find(is_same).unwrap_or(&full).to_owned()
     }
 }
 
@@ -242,7 +250,17 @@ mod tests {
 
     #[test]
     fn the_familiar_form_parses_back() {
-        for text in ["busybox", "user/app:2", "ghcr.io/org/app:1"] {
+        let cases = [
+            "busybox",
+            "user/app:2",
+            "ghcr.io/org/app:1",
+            // Shortened by a word more, these are other images.
+            "docker.io/library/user/app:2",
+            "docker.io/a.b/c:1",
+            "docker.io/localhost/c:1",
+            "docker.io/library/localhost/c:1",
+        ];
+        for text in cases {
             let full = ImageRef::parse(text).expect(text);
             assert_eq!(ImageRef::parse(&full.familiar()), Ok(full));
         }
@@ -274,5 +292,14 @@ mod tests {
             assert!(ImageRef::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(ImageRef::parse(&"a".repeat(513)), Err(ReferenceError::TooLong));
+    }
+
+    #[test]
+    fn a_shorthand_that_grows_too_long_is_refused_like_its_complete_form() {
+        let added = "docker.io/library/:latest".len();
+        let longest = ImageRef::parse(&"a".repeat(ImageRef::MAX_LENGTH - added)).expect("fits when complete");
+        assert_eq!(ImageRef::parse(&longest.to_string()), Ok(longest));
+        let longer = "a".repeat(ImageRef::MAX_LENGTH - added + 1);
+        assert_eq!(ImageRef::parse(&longer), Err(ReferenceError::TooLong));
     }
 }
