@@ -43,8 +43,7 @@ pub struct Registry {
 }
 
 /// A text that is never shown.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
 impl Secret {
@@ -56,6 +55,14 @@ impl Secret {
     /// Lets the secret out, to be put on a wire.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The usual error shows the value that is of the wrong type.
+        let text = String::deserialize(deserializer);
+        text.map(Self).map_err(|_| serde::de::Error::custom("a secret must be a string"))
     }
 }
 
@@ -146,12 +153,23 @@ logLevel = "DEBUG"
     /// Parses the text of a configuration file. The second part of the answer names keys that this
     /// version does not know and left alone.
     pub fn parse(text: &str) -> Result<(Self, Vec<String>), ConfigError> {
-        let syntax =
-            |error: &dyn std::fmt::Display| ConfigError::Syntax(error.to_string().trim_end().to_owned());
-        let table: toml::Table = text.parse().map_err(|error| syntax(&error))?;
+        let syntax = |error: toml::de::Error| ConfigError::Syntax(describe(&error, text));
+        let table: toml::Table = text.parse().map_err(syntax)?;
         let unknown = unknown_keys(&table);
-        let file: File = table.try_into().map_err(|error| syntax(&error))?;
+        let file: File = table.try_into().map_err(syntax)?;
         Ok((file.resolve()?, unknown))
+    }
+}
+
+/// What the parser says, without the line that it quotes: a password may stand there.
+fn describe(error: &toml::de::Error, text: &str) -> String {
+    match error.span() {
+        Some(span) => {
+            let before = text.as_bytes().iter().take(span.start);
+            let line = before.filter(|byte| **byte == b'\n').count() + 1;
+            format!("line {line}: {}", error.message())
+        }
+        None => error.to_string().trim_end().to_owned(),
     }
 }
 
@@ -282,6 +300,17 @@ mod tests {
         let error = Config::parse("[profiles.default]\npullParallel = 0").expect_err("out of range");
         assert_eq!(error.to_string(), "configuration: pullParallel = 0: must be 1 to 16");
         assert!(Config::parse("[profiles.default]\nlogLevel = 'LOUD'").is_err());
+    }
+
+    #[test]
+    fn an_error_names_its_line_and_never_shows_a_password() {
+        for damaged in ["'hunter2", "'hunter2' x", "\"hunter2\\q\"", "7264327", "['hunter2']"] {
+            let text = format!("[registries.r]\nusername = 'u'\npassword = {damaged}\n");
+            let error = Config::parse(&text).expect_err(damaged).to_string();
+            assert!(!error.contains("hunter2") && !error.contains("7264327"), "{error}");
+        }
+        let error = Config::parse("a = 1\nb = ").expect_err("no value").to_string();
+        assert!(error.starts_with("configuration: line 2: "), "{error}");
     }
 
     #[test]
