@@ -20,7 +20,7 @@ pub fn read(dir: &Path, from: &LogFrom) -> io::Result<LogBatch> {
         LogFrom::Tail(lines) => tail(&files, *lines)?,
         LogFrom::After(cursor) => *cursor,
     };
-    let mut batch = Batch { lines: Vec::new(), bytes: 0, next: start };
+    let mut batch = Batch { lines: Vec::new(), begun: None, bytes: 0, next: start };
     let at = files.iter().position(|file| file.inode == start.file);
     // A file that is gone was rotated away: reading goes on with the oldest that is kept.
     let (rest, mut offset) = match at {
@@ -96,20 +96,23 @@ fn tail(files: &[LogFile], lines: u64) -> io::Result<LogCursor> {
     Ok(first(files))
 }
 
-/// Where the last lines of a file start, at most `wanted` of them. Pieces of a split line are one line.
+/// Where the last lines of a file start, at most `wanted` of them. Pieces of a split line are one line,
+/// except that a line which a rotation has cut starts again with its file.
 fn last_line_starts(file: &File, wanted: usize) -> io::Result<VecDeque<u64>> {
     let mut reader = BufReader::new(file);
     reader.seek(SeekFrom::Start(0))?;
     let (mut starts, mut offset, mut line) = (VecDeque::new(), 0, Vec::new());
-    let mut continues = false;
+    let mut begun = None;
     while read_entry(&mut reader, &mut line)? {
-        if !continues {
-            if starts.len() == wanted {
-                starts.pop_front();
+        if let Some(entry) = parse(&line) {
+            if begun != Some(entry.stream) {
+                if starts.len() == wanted {
+                    starts.pop_front();
+                }
+                starts.push_back(offset);
             }
-            starts.push_back(offset);
+            begun = entry.partial.then_some(entry.stream);
         }
-        continues = parse(&line).is_some_and(|entry| entry.partial);
         offset += line.len() as u64;
     }
     Ok(starts)
@@ -117,6 +120,8 @@ fn last_line_starts(file: &File, wanted: usize) -> io::Result<VecDeque<u64>> {
 
 struct Batch {
     lines: Vec<LogLine>,
+    /// The pieces of a line whose end has not been read. The cursor stays before them.
+    begun: Option<LogLine>,
     bytes: usize,
     next: LogCursor,
 }
@@ -126,27 +131,37 @@ impl Batch {
     fn take(&mut self, file: &LogFile, offset: u64) -> io::Result<bool> {
         let mut reader = BufReader::new(&file.file);
         reader.seek(SeekFrom::Start(offset))?;
-        self.next = LogCursor { file: file.inode, offset };
+        let cursor = |offset| LogCursor { file: file.inode, offset };
+        if self.begun.is_none() {
+            self.next = cursor(offset);
+        }
         let (mut read_to, mut line) = (offset, Vec::new());
-        let mut pieces: Option<LogLine> = None;
         while read_entry(&mut reader, &mut line)? {
+            let entry_starts = read_to;
             read_to += line.len() as u64;
             // What is not an entry is skipped: nobody but the shim writes here.
             let Some(entry) = parse(&line) else { continue };
             self.bytes += entry.text.len();
-            let whole = match pieces.take() {
-                Some(mut begun) => {
+            let whole = match self.begun.take() {
+                Some(mut begun) if begun.stream == entry.stream => {
                     begun.text.push_str(&entry.text);
                     begun
                 }
-                None => LogLine { at: entry.at, stream: entry.stream, text: entry.text },
+                begun => {
+                    // The other stream came in between, and there what was begun ends.
+                    if let Some(begun) = begun {
+                        self.lines.push(begun);
+                        self.next = cursor(entry_starts);
+                    }
+                    LogLine { at: entry.at, stream: entry.stream, text: entry.text }
+                }
             };
             if entry.partial && self.bytes < LogBatch::BYTES {
-                pieces = Some(whole);
+                self.begun = Some(whole);
                 continue;
             }
             self.lines.push(whole);
-            self.next.offset = read_to;
+            self.next = cursor(read_to);
             if self.lines.len() >= LogBatch::LINES || self.bytes >= LogBatch::BYTES {
                 return Ok(false);
             }
@@ -261,6 +276,38 @@ mod tests {
             texts(&read(dir.path(), &LogFrom::After(batch.next)).unwrap()),
             ["two"[..2].to_owned() + "o"]
         );
+    }
+
+    #[test]
+    fn a_rotation_within_a_line_loses_none_of_its_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        log(dir.path(), "0.log.1", &["stdout F one", "stdout P tw"]);
+        log(dir.path(), "0.log", &["stdout P oo"]);
+        let batch = read(dir.path(), &LogFrom::Start).unwrap();
+        assert_eq!(texts(&batch), ["one"]);
+        log(dir.path(), "0.log", &["stdout F o", "stdout F three"]);
+        let batch = read(dir.path(), &LogFrom::After(batch.next)).unwrap();
+        assert_eq!(texts(&batch), ["twooo", "three"]);
+    }
+
+    #[test]
+    fn a_line_of_one_stream_is_never_glued_to_one_of_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        log(dir.path(), "0.log", &["stdout P on", "stderr P tw", "stdout F e"]);
+        let batch = read(dir.path(), &LogFrom::Start).unwrap();
+        let lines: Vec<_> = batch.lines.iter().map(|line| (line.stream, line.text.as_str())).collect();
+        assert_eq!(lines, [(LogStream::Stdout, "on"), (LogStream::Stderr, "tw"), (LogStream::Stdout, "e")]);
+        let tail = |lines| read(dir.path(), &LogFrom::Tail(lines)).unwrap();
+        assert_eq!(texts(&tail(2)), ["tw", "e"]);
+        let rest = read(dir.path(), &LogFrom::After(batch.next)).unwrap();
+        assert_eq!(texts(&rest), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_is_no_entry_is_not_counted_as_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        log(dir.path(), "0.log", &["stdout F one", "nonsense"]);
+        assert_eq!(texts(&read(dir.path(), &LogFrom::Tail(1)).unwrap()), ["one"]);
     }
 
     #[test]
