@@ -83,7 +83,7 @@ fn find_account(user: &str, passwd: &str) -> Result<Account, IdentityError> {
         let mut fields = line.split(':');
         let (name, _, uid, gid, _, home) =
             (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-        Some((name, uid.parse::<u32>().ok()?, gid.parse::<u32>().ok()?, home))
+        Some((name, id(uid)?, id(gid)?, home))
     });
     for (name, uid, gid, home) in entries {
         let found = match wanted_uid {
@@ -120,8 +120,13 @@ fn group_entries(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let (name, _, gid, members) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-        Some((name, gid.parse().ok()?, members))
+        Some((name, id(gid)?, members))
     })
+}
+
+/// An id in an image's file. An entry with -1, which means "leave as it is" to the kernel, is none.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
 }
 
 /// A text of digits (with a sign or not) is a number or an error, never a name. The largest value is
@@ -164,6 +169,21 @@ mod tests {
         for bad in ["nobody", "broken", "web:nobody", ":", "web:", ":web", ""] {
             assert!(ids(Some(bad), None).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_image_cannot_give_a_name_the_id_that_keeps_root() {
+        let all = "app:x:4294967295:0::/:\nweb:x:1:4294967295::/:\n";
+        for name in ["app", "web"] {
+            assert!(
+                matches!(resolve(Some(name), None, all, ""), Err(IdentityError::Unknown { .. })),
+                "{name}"
+            );
+        }
+        let groups = "all:x:4294967295:ok\n";
+        let ok = "ok:x:1:1::/:\n";
+        assert!(resolve(Some("ok:all"), None, ok, groups).is_err());
+        assert_eq!(resolve(Some("ok"), None, ok, groups).map(|id| id.groups), Ok(vec![]));
     }
 
     #[test]
