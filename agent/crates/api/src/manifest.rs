@@ -14,7 +14,7 @@ mod yaml;
 use check::{at, name, not_supported};
 use edgelet_types::limits::DEPLOY_MANIFEST_BYTES;
 use edgelet_types::{Fault, ImageRef, Name, Reason, WorkloadSpec};
-use fields::Fields;
+use fields::{Fields, IS_THERE};
 use file::{Metadata, Spec};
 use std::collections::BTreeMap;
 
@@ -88,16 +88,14 @@ pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
 fn read(text: &str) -> Result<(Metadata, Spec), ManifestError> {
     let mut fields = Fields::of("", yaml::parse(text)?)?;
     // Before anything else, because other versions and kinds have other fields.
-    let api_version: String = fields.require("apiVersion")?;
-    if api_version != API_VERSION {
+    if fields.take_first("apiVersion")? != API_VERSION {
         return Err(at("apiVersion", format!("must be {API_VERSION}")));
     }
-    check_kind(&fields.require::<String>("kind")?)?;
-    let metadata = fields.take("metadata")?;
-    let spec = fields.take("spec")?;
+    check_kind(&fields.take_first("kind")?)?;
+    let metadata = fields.take("metadata");
+    let spec = fields.take("spec");
     fields.finish()?;
-    let metadata = metadata.ok_or_else(|| fields.missing("metadata"))?;
-    Ok((metadata, spec.ok_or_else(|| fields.missing("spec"))?))
+    Ok((metadata.expect(IS_THERE), spec.expect(IS_THERE)))
 }
 
 /// Kinds that other versions of this program deploy are told from those that none does.

@@ -16,45 +16,62 @@ pub(super) trait Read: Sized {
     }
 }
 
-/// The fields of a mapping, which are taken out one by one.
+/// The fields of a mapping, which are taken out one by one. What is wrong is kept until the end: leaving
+/// at each field would cost more code than reading them.
 pub(super) struct Fields {
     path: String,
     left: BTreeMap<String, Node>,
+    wrong: Option<ManifestError>,
+    missing: Option<ManifestError>,
 }
 
 impl Fields {
     /// The fields at a path; the empty path is the manifest itself.
     pub(super) fn of(path: &str, node: Node) -> Result<Self, ManifestError> {
         match node.value {
-            Value::Map(left) => Ok(Self { path: path.to_owned(), left }),
+            Value::Map(left) => Ok(Self { path: path.to_owned(), left, wrong: None, missing: None }),
             _ if path.is_empty() => Err(ManifestError::Syntax("must be a mapping of fields".to_owned())),
             _ => Err(wrong_type(path, &node, "a mapping")),
         }
     }
 
-    /// Takes a field out; `None` when it must be present and is not.
-    pub(super) fn take<T: Read>(&mut self, name: &str) -> Result<Option<T>, ManifestError> {
+    /// Takes a field out. `None` when something is wrong with it, and then [`Fields::finish`] says what.
+    pub(super) fn take<T: Read>(&mut self, name: &str) -> Option<T> {
+        let read = match self.left.remove(name) {
+            Some(Node { value: Value::Null, .. }) | None => {
+                let absent = T::absent();
+                if absent.is_none() && self.missing.is_none() {
+                    self.missing = Some(self.missing(name));
+                }
+                return absent;
+            }
+            Some(node) => T::read(&self.path_of(name), node),
+        };
+        read.map_err(|error| _ = self.wrong.get_or_insert(error)).ok()
+    }
+
+    /// Takes a field out on which depends how the others are read.
+    pub(super) fn take_first(&mut self, name: &str) -> Result<String, ManifestError> {
         match self.left.remove(name) {
-            Some(Node { value: Value::Null, .. }) | None => Ok(T::absent()),
-            Some(node) => T::read(&self.path_of(name), node).map(Some),
+            Some(node) => String::read(&self.path_of(name), node),
+            None => Err(self.missing(name)),
         }
     }
 
-    /// Takes a field out that must be present.
-    pub(super) fn require<T: Read>(&mut self, name: &str) -> Result<T, ManifestError> {
-        self.take(name)?.ok_or_else(|| self.missing(name))
-    }
-
-    /// Refuses what nobody took.
-    pub(super) fn finish(&self) -> Result<(), ManifestError> {
-        match self.left.first_key_value() {
-            Some((name, node)) => Err(at(self.path_of(name), format!("no such field (line {})", node.line))),
+    /// Refuses the first value that is wrong, else what nobody took, else what is missing: a misspelt name
+    /// makes an unknown field and a missing one.
+    pub(super) fn finish(self) -> Result<(), ManifestError> {
+        let unknown = self
+            .left
+            .first_key_value()
+            .map(|(name, node)| at(self.path_of(name), format!("no such field (line {})", node.line)));
+        match self.wrong.or(unknown).or(self.missing) {
+            Some(error) => Err(error),
             None => Ok(()),
         }
     }
 
-    /// The error of a field that must be present.
-    pub(super) fn missing(&self, name: &str) -> ManifestError {
+    fn missing(&self, name: &str) -> ManifestError {
         match self.path.is_empty() {
             true => at(name, "is missing"),
             false => at(self.path.clone(), format!("field {name} is missing")),
@@ -69,8 +86,7 @@ impl Fields {
     }
 }
 
-/// Declares structures of a manifest, each field with its name there, and how they are read. An unknown
-/// field is told before a missing one, because a misspelt name makes both.
+/// Declares structures of a manifest, each field with its name there, and how they are read.
 macro_rules! manifest_fields {
     ($($(#[$meta:meta])* struct $name:ident { $($field:ident: $type:ty = $key:literal,)* })*) => {$(
         $(#[$meta])*
@@ -81,14 +97,17 @@ macro_rules! manifest_fields {
         impl Read for $name {
             fn read(path: &str, node: Node) -> Result<Self, ManifestError> {
                 let mut fields = Fields::of(path, node)?;
-                $(let $field = fields.take($key)?;)*
+                $(let $field = fields.take($key);)*
                 fields.finish()?;
-                Ok(Self { $($field: $field.ok_or_else(|| fields.missing($key))?,)* })
+                Ok(Self { $($field: $field.expect(IS_THERE),)* })
             }
         }
     )*};
 }
 pub(super) use manifest_fields;
+
+/// Why a field that was taken can be used once [`Fields::finish`] had nothing to say.
+pub(super) const IS_THERE: &str = "finish refuses what is wrong or missing";
 
 /// A value of which only the presence matters.
 pub(super) struct Anything;

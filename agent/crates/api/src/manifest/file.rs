@@ -2,7 +2,7 @@
 //! far as needed to refuse them by name.
 
 use super::ManifestError;
-use super::fields::{Anything, Fields, Read, manifest_fields};
+use super::fields::{Anything, Fields, IS_THERE, Read, manifest_fields};
 use super::yaml::Node;
 use std::collections::BTreeMap;
 
