@@ -9,11 +9,13 @@ mod ms;
 mod system;
 mod version;
 
-use crate::args::{Command, Global, Image, Line, Ms, System};
+use crate::args::{Command, Global, Image, Line, Ms, Shell, System};
 use crate::exit::{Failure, SUCCESS};
 use crate::output::{self, Look, is_rich};
 use crate::progress::{Progress, Style};
 use clap::CommandFactory;
+use clap_complete::generate;
+use clap_complete::shells::{Bash, Fish, Zsh};
 use edgelet_api::client::Client;
 use edgelet_types::Layout;
 use serde_json::Value;
@@ -146,13 +148,14 @@ fn start_logging(global: &Global) {
     let _ = env_logger::Builder::new().filter_level(level).try_init();
 }
 
-fn completion(shell: crate::args::Shell) -> Result<(), Failure> {
-    let shell = match shell {
-        crate::args::Shell::Bash => clap_complete::Shell::Bash,
-        crate::args::Shell::Zsh => clap_complete::Shell::Zsh,
-        crate::args::Shell::Fish => clap_complete::Shell::Fish,
-    };
+fn completion(shell: Shell) -> Result<(), Failure> {
+    let mut line = Line::command();
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Line::command(), "edgelet", &mut script);
+    // Not through the enumeration of all shells, which would bring the writers of all.
+    match shell {
+        Shell::Bash => generate(Bash, &mut line, "edgelet", &mut script),
+        Shell::Zsh => generate(Zsh, &mut line, "edgelet", &mut script),
+        Shell::Fish => generate(Fish, &mut line, "edgelet", &mut script),
+    }
     output::finished(std::io::stdout().write_all(&script))
 }
