@@ -100,20 +100,12 @@ impl Cgroup {
 
     /// Whether every process is suspended.
     pub(crate) fn is_frozen(&self) -> bool {
-        let says = |directory: &PathBuf, file: &str, value: &str| {
-            fs::read_to_string(directory.join(file)).is_ok_and(|text| text.trim() == value)
-        };
-        let directories = self.directories().unwrap_or_default();
-        directories.iter().any(|at| says(at, "freezer.state", "FROZEN") || says(at, "cgroup.freeze", "1"))
+        self.directories().is_ok_and(|directories| is_frozen(&directories))
     }
 
     /// The host process ids of everything inside, also in groups that the container made itself.
     pub(crate) fn processes(&self) -> io::Result<Vec<i32>> {
-        let mut found = BTreeSet::new();
-        for directory in self.directories()? {
-            collect_processes(&directory, &mut found)?;
-        }
-        Ok(found.into_iter().collect())
+        Ok(processes(&self.directories()?)?.into_iter().collect())
     }
 
     /// Whether the kernel killed a process inside for want of memory: `oom_kill` of `memory.oom_control`
@@ -130,22 +122,8 @@ impl Cgroup {
     }
 
     /// Sends a signal to everything inside; the answer is how many processes got it.
-    ///
-    /// A process is opened by its id and then looked for again: whoever is still listed is the one that
-    /// was opened, and not a stranger to whom the id was given meanwhile.
     pub(crate) fn signal(&self, signal: i32) -> io::Result<usize> {
-        let open = |pid| Some((pid, process::pidfd_open(pid).ok()?));
-        let opened: Vec<(i32, OwnedFd)> = self.processes()?.into_iter().filter_map(open).collect();
-        let still_inside = self.processes()?;
-        let mut signalled = 0;
-        for (_, process) in opened.iter().filter(|(pid, _)| still_inside.contains(pid)) {
-            match process::pidfd_signal(process.as_fd(), signal) {
-                Ok(()) => signalled += 1,
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(signalled)
+        signal_all(&self.directories()?, signal)
     }
 
     /// Kills what is left inside and removes the groups; what is not there is fine.
@@ -163,14 +141,15 @@ impl Cgroup {
     }
 
     fn kill_and_remove(&self) -> io::Result<Vec<PathBuf>> {
-        if self.is_frozen() {
+        let directories = self.directories()?;
+        if is_frozen(&directories) {
             // A frozen process does not die in version 1.
             let _ = self.freeze(false);
         }
-        self.signal(libc::SIGKILL)?;
+        signal_all(&directories, libc::SIGKILL)?;
         let mut left = Vec::new();
-        for directory in self.directories()? {
-            remove_tree(&directory, &mut left)?;
+        for directory in &directories {
+            remove_tree(directory, &mut left)?;
         }
         Ok(left)
     }
@@ -248,6 +227,41 @@ fn parse_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
         }
     }
     found
+}
+
+fn is_frozen(directories: &[PathBuf]) -> bool {
+    let says = |directory: &Path, file: &str, value: &str| {
+        fs::read_to_string(directory.join(file)).is_ok_and(|text| text.trim() == value)
+    };
+    directories.iter().any(|at| says(at, "freezer.state", "FROZEN") || says(at, "cgroup.freeze", "1"))
+}
+
+/// A process is opened by its id and then looked for again: whoever is still listed is the one that was
+/// opened, and not a stranger to whom the id was given meanwhile.
+fn signal_all(directories: &[PathBuf], signal: i32) -> io::Result<usize> {
+    let open = |pid| Some((pid, process::pidfd_open(pid).ok()?));
+    let opened: Vec<(i32, OwnedFd)> = processes(directories)?.into_iter().filter_map(open).collect();
+    if opened.is_empty() {
+        return Ok(0);
+    }
+    let still_inside = processes(directories)?;
+    let mut signalled = 0;
+    for (_, process) in opened.iter().filter(|(pid, _)| still_inside.contains(pid)) {
+        match process::pidfd_signal(process.as_fd(), signal) {
+            Ok(()) => signalled += 1,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(signalled)
+}
+
+fn processes(directories: &[PathBuf]) -> io::Result<BTreeSet<i32>> {
+    let mut found = BTreeSet::new();
+    for directory in directories {
+        collect_processes(directory, &mut found)?;
+    }
+    Ok(found)
 }
 
 fn collect_processes(directory: &Path, found: &mut BTreeSet<i32>) -> io::Result<()> {
