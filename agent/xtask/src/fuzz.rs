@@ -1,43 +1,89 @@
 //! Runs the fuzz targets with libFuzzer and the stable compiler. Without a sanitizer: all our own code but
-//! `sys` is safe Rust, and what is looked for are panics, hangs and memory that grows.
+//! `sys` is safe Rust, and what is looked for are panics, broken promises, hangs and memory that grows.
 
 use crate::run::{run, workspace};
-use anyhow::{Context, Result};
-use std::fs;
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File};
+use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 
 /// What libFuzzer needs of the compiler to see which paths an input takes.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks";
 
-/// Runs every target for so many seconds, from the committed corpus; fails on the first finding, which is
-/// left in `target/fuzz/TARGET`.
+/// Runs every target for so many seconds, from the committed corpus, as many at a time as there are
+/// processors. Each has a log and a growing corpus in `target/fuzz/TARGET`, and its findings go there.
 pub fn all(seconds: u64) -> Result<()> {
-    let fuzz = workspace().join("fuzz");
     let target = workspace().join("target/fuzz-build");
     run(Command::new("cargo")
         .args(["build", "--quiet", "--release", "--locked", "--target", host()])
         .env("RUSTFLAGS", COVERAGE)
         .env("CARGO_TARGET_DIR", &target)
-        .current_dir(&fuzz))?;
-    let mut names: Vec<String> = Vec::new();
-    for entry in fs::read_dir(fuzz.join("targets")).context("list fuzz targets")? {
+        .current_dir(workspace().join("fuzz")))?;
+    let programs = target.join(host()).join("release");
+    let names = names()?;
+    let (waiting, failed) = (Mutex::new(names.clone()), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(name) = next(&waiting) {
+                    if let Err(error) = one(&programs, &name, seconds) {
+                        println!("fuzz: {name}: {error:#}");
+                        failed.lock().expect("no thread panics").push(name);
+                    }
+                }
+            });
+        }
+    });
+    match failed.into_inner().expect("no thread panics").as_slice() {
+        [] => {
+            println!("fuzz: {} targets, {seconds} s each, no finding", names.len());
+            Ok(())
+        }
+        failed => bail!("fuzz: findings in {}", failed.join(", ")),
+    }
+}
+
+/// The targets, last first.
+fn names() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(workspace().join("fuzz/targets")).context("list fuzz targets")? {
         let path = entry?.path();
         names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     }
-    names.sort();
-    for name in &names {
-        let found = workspace().join("target/fuzz").join(name);
-        fs::create_dir_all(&found)?;
-        run(Command::new(target.join(host()).join("release").join(name))
-            .arg(format!("-max_total_time={seconds}"))
-            .args(["-timeout=10", "-rss_limit_mb=512", "-print_final_stats=1", "-verbosity=0"])
-            .arg(format!("-artifact_prefix={}/", found.display()))
-            .arg(&found)
-            .arg(fuzz.join("corpus").join(name)))?;
+    names.sort_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+fn next(waiting: &Mutex<Vec<String>>) -> Option<String> {
+    waiting.lock().expect("no thread panics").pop()
+}
+
+fn one(programs: &Path, name: &str, seconds: u64) -> Result<()> {
+    let kept = workspace().join("target/fuzz").join(name);
+    let (inputs, log) = (kept.join("corpus"), kept.join("log"));
+    fs::create_dir_all(&inputs)?;
+    let status = Command::new(programs.join(name))
+        .arg(format!("-max_total_time={seconds}"))
+        .args(["-timeout=10", "-rss_limit_mb=512", "-print_final_stats=1"])
+        .arg(format!("-artifact_prefix={}/", kept.display()))
+        .arg(&inputs)
+        .arg(workspace().join("fuzz/corpus").join(name))
+        // Some targets write files for every input.
+        .env("TMPDIR", "/dev/shm")
+        .stderr(File::create(&log)?)
+        .status()
+        .with_context(|| format!("start {name}"))?;
+    let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    if !status.success() {
+        let finding = said.lines().skip_while(|line| !line.contains("panicked at") && !line.contains("ERROR"));
+        bail!("{status}, see {}\n{}", log.display(), finding.take(20).collect::<Vec<_>>().join("\n"));
     }
-    println!("fuzz: {} targets, {seconds} s each, no finding", names.len());
+    let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    println!("fuzz: {name}: {} inputs, no finding", runs.unwrap_or_default().trim());
     Ok(())
 }
 

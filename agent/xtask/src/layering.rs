@@ -29,6 +29,8 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
         ],
         "edgelet" => &["edgelet-cli", "edgelet-daemon", "edgelet-oci", "edgelet-shim", "edgelet-types"],
         "hello" => &[],
+        // Tests only: nothing lists it but under [dev-dependencies].
+        "edgelet-testkit" => GROUND,
         "xtask" => &["edgelet-types"],
         _ => return None,
     })

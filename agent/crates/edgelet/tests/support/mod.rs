@@ -286,19 +286,22 @@ pub fn hello_manifest(port: u16) -> String {
 pub fn sample_image() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     IMAGE.get_or_init(|| {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let target_dir = tmp.parent().unwrap();
         let cargo = |arguments: &[&str]| {
-            let status =
-                Command::new(env!("CARGO")).args(arguments).current_dir(&workspace).status().unwrap();
-            assert!(status.success(), "cargo {arguments:?}");
+            let mut command = Command::new(env!("CARGO"));
+            command
+                .args(arguments)
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .env("CARGO_TARGET_DIR", target_dir);
+            assert!(command.status().unwrap().success(), "cargo {arguments:?}");
         };
-        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-        cargo(&["build", "--quiet", "--locked", "-p", "hello", "--target", &target]);
-        let program = workspace.join("target").join(target).join("debug/hello");
+        let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+        cargo(&["build", "--quiet", "--locked", "-p", "hello", "--target", &triple]);
+        let program = target_dir.join(triple).join("debug/hello");
         // Other test programs may be doing the same at this moment: whoever is first wins.
         let bytes = fs::read(&program).unwrap();
-        let name = format!("hello-image-{}", edgelet_types::Digest::of(&bytes).short());
-        let dir = workspace.join("target/tmp").join(name);
+        let dir = tmp.join(format!("hello-image-{}", edgelet_types::Digest::of(&bytes).short()));
         if !dir.exists() {
             let draft = dir.with_extension(std::process::id().to_string());
             cargo(&["xtask", "sample-image", draft.to_str().unwrap(), program.to_str().unwrap()]);

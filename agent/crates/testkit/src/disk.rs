@@ -1,20 +1,21 @@
 //! Small file systems of a test's own, unmounted at the end.
 
-use super::run;
+use crate::run;
 use edgelet_sys::fsinfo::FsInfo;
 use nix::mount::{MntFlags, MsFlags};
 use std::path::PathBuf;
 use std::process::Command;
 
 /// A mounted file system.
-pub(crate) struct Disk {
-    pub(crate) path: PathBuf,
+pub struct Disk {
+    /// Where it is mounted.
+    pub path: PathBuf,
     _directory: tempfile::TempDir,
 }
 
 impl Disk {
     /// In memory, of a size and number of inodes that `options` say.
-    pub(crate) fn tmpfs(options: &str) -> Self {
+    pub fn tmpfs(options: &str) -> Self {
         let disk = Self::unmounted();
         let none = MsFlags::empty();
         nix::mount::mount(Some("tmpfs"), &disk.path, Some("tmpfs"), none, Some(options)).expect("mount");
@@ -22,7 +23,7 @@ impl Disk {
     }
 
     /// What a device has: a file system with a journal, which flushes on its own.
-    pub(crate) fn ext4(mib: u64) -> Self {
+    pub fn ext4(mib: u64) -> Self {
         let disk = Self::unmounted();
         let image = disk._directory.path().join("image");
         let file = std::fs::File::create(&image).expect("create");
@@ -41,13 +42,13 @@ impl Disk {
     }
 
     /// Gives a tmpfs another size.
-    pub(crate) fn resize(&self, options: &str) {
+    pub fn resize(&self, options: &str) {
         let none = None::<&str>;
         nix::mount::mount(none, &self.path, none, MsFlags::MS_REMOUNT, Some(options)).expect("remount");
     }
 
     /// Bytes that are free.
-    pub(crate) fn available(&self) -> u64 {
+    pub fn available(&self) -> u64 {
         FsInfo::of(std::fs::File::open(&self.path).expect("open")).expect("statfs").available_bytes
     }
 }

@@ -1,7 +1,7 @@
 //! Images made byte by byte, so that a test decides about each of them. Written as an OCI layout
 //! (OCI image-spec 1.1, image-layout.md).
 
-use super::write;
+use crate::write;
 use edgelet_types::Digest;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -9,14 +9,18 @@ use std::path::{Path, PathBuf};
 
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Codec {
+pub enum Codec {
+    /// As it is.
     Plain,
+    /// RFC 1952.
     Gzip,
+    /// RFC 8878.
     Zstd,
 }
 
 impl Codec {
-    pub(crate) fn media_type(self) -> &'static str {
+    /// The OCI media type of a layer in this form.
+    pub fn media_type(self) -> &'static str {
         match self {
             Codec::Plain => "application/vnd.oci.image.layer.v1.tar",
             Codec::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -24,7 +28,8 @@ impl Codec {
         }
     }
 
-    pub(crate) fn encode(self, bytes: &[u8]) -> Vec<u8> {
+    /// The bytes in this form.
+    pub fn encode(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Codec::Plain => bytes.to_vec(),
             Codec::Gzip => {
@@ -38,10 +43,11 @@ impl Codec {
 }
 
 /// An archive under construction.
-pub(crate) struct Tar(tar::Builder<Vec<u8>>);
+pub struct Tar(tar::Builder<Vec<u8>>);
 
 impl Tar {
-    pub(crate) fn new() -> Self {
+    /// An archive without members.
+    pub fn new() -> Self {
         Self(tar::Builder::new(Vec::new()))
     }
 
@@ -57,7 +63,7 @@ impl Tar {
     }
 
     /// Any member, with its name as it is: also names that no honest tool would write.
-    pub(crate) fn raw(mut self, mut header: tar::Header, path: &str, data: &[u8]) -> Self {
+    pub fn raw(mut self, mut header: tar::Header, path: &str, data: &[u8]) -> Self {
         let name = path.as_bytes();
         if name.len() <= 100 {
             header.as_old_mut().name[..name.len()].copy_from_slice(name);
@@ -77,24 +83,29 @@ impl Tar {
         self
     }
 
-    pub(crate) fn file(self, path: &str, data: impl AsRef<[u8]>) -> Self {
+    /// A file that all may read.
+    pub fn file(self, path: &str, data: impl AsRef<[u8]>) -> Self {
         let data = data.as_ref();
         self.raw(Self::header(tar::EntryType::Regular, 0o644, data.len()), path, data)
     }
 
-    pub(crate) fn program(self, path: &str, data: &[u8]) -> Self {
+    /// A file that all may execute.
+    pub fn program(self, path: &str, data: &[u8]) -> Self {
         self.raw(Self::header(tar::EntryType::Regular, 0o755, data.len()), path, data)
     }
 
-    pub(crate) fn dir(self, path: &str, mode: u32) -> Self {
+    /// A directory; the name ends with a slash if the caller says so.
+    pub fn dir(self, path: &str, mode: u32) -> Self {
         self.raw(Self::header(tar::EntryType::Directory, mode, 0), path, b"")
     }
 
-    pub(crate) fn symlink(self, path: &str, target: &str) -> Self {
+    /// A symbolic link.
+    pub fn symlink(self, path: &str, target: &str) -> Self {
         self.link(tar::EntryType::Symlink, path, target)
     }
 
-    pub(crate) fn hard_link(self, path: &str, target: &str) -> Self {
+    /// A hard link to an earlier member.
+    pub fn hard_link(self, path: &str, target: &str) -> Self {
         self.link(tar::EntryType::Link, path, target)
     }
 
@@ -110,7 +121,7 @@ impl Tar {
     }
 
     /// A device or pipe.
-    pub(crate) fn node(self, kind: tar::EntryType, path: &str, major: u32, minor: u32) -> Self {
+    pub fn node(self, kind: tar::EntryType, path: &str, major: u32, minor: u32) -> Self {
         let mut header = Self::header(kind, 0o600, 0);
         header.set_device_major(major).expect("gnu header");
         header.set_device_minor(minor).expect("gnu header");
@@ -118,40 +129,46 @@ impl Tar {
     }
 
     /// PAX records for the next member.
-    pub(crate) fn pax(mut self, records: &[(&str, &[u8])]) -> Self {
+    pub fn pax(mut self, records: &[(&str, &[u8])]) -> Self {
         self.0.append_pax_extensions(records.iter().copied()).expect("memory");
         self
     }
 
-    pub(crate) fn done(self) -> Vec<u8> {
+    /// The archive's bytes, with its end marks.
+    pub fn done(self) -> Vec<u8> {
         self.0.into_inner().expect("memory")
     }
 }
 
 /// An image under construction: archives of its layers, lowest first.
 #[derive(Clone)]
-pub(crate) struct Image {
-    pub(crate) layers: Vec<(Vec<u8>, Codec)>,
-    pub(crate) architecture: String,
-    pub(crate) variant: Option<String>,
-    pub(crate) config: Value,
+pub struct Image {
+    /// Archives and their forms, lowest first.
+    pub layers: Vec<(Vec<u8>, Codec)>,
+    /// As in a platform, such as `arm64`.
+    pub architecture: String,
+    /// As in a platform, such as `v8`.
+    pub variant: Option<String>,
+    /// What stands under `config` in the configuration.
+    pub config: Value,
 }
 
 impl Image {
     /// For the machine that runs the test.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let host = edgelet_types::Platform::host();
         let config = json!({"Cmd": ["/bin/true"], "Env": ["PATH=/bin"]});
         Self { layers: Vec::new(), architecture: host.architecture, variant: None, config }
     }
 
-    pub(crate) fn layer(mut self, tar: Vec<u8>, codec: Codec) -> Self {
+    /// The same image with one more layer on top.
+    pub fn layer(mut self, tar: Vec<u8>, codec: Codec) -> Self {
         self.layers.push((tar, codec));
         self
     }
 
     /// The configuration's text.
-    pub(crate) fn config_json(&self) -> Vec<u8> {
+    pub fn config_json(&self) -> Vec<u8> {
         let diff_ids: Vec<Digest> = self.layers.iter().map(|(tar, _)| Digest::of(tar)).collect();
         let mut config = json!({
             "architecture": self.architecture, "os": "linux", "config": self.config,
@@ -164,7 +181,7 @@ impl Image {
     }
 
     /// The blobs of the image, its manifest last.
-    pub(crate) fn blobs(&self) -> Vec<Vec<u8>> {
+    pub fn blobs(&self) -> Vec<Vec<u8>> {
         let config = self.config_json();
         let mut blobs: Vec<Vec<u8>> = self.layers.iter().map(|(tar, codec)| codec.encode(tar)).collect();
         let layer = |(blob, (_, codec)): (&Vec<u8>, &(Vec<u8>, Codec))| descriptor(codec.media_type(), blob);
@@ -179,46 +196,52 @@ impl Image {
     }
 }
 
-pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Media type of an image manifest.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-pub(crate) fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+/// The descriptor of a blob (OCI image-spec 1.1, descriptor.md).
+pub fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": Digest::of(bytes), "size": bytes.len()})
 }
 
 /// An OCI layout in a directory of its own.
-pub(crate) struct OciLayout {
+pub struct OciLayout {
     directory: tempfile::TempDir,
     manifests: Vec<Value>,
 }
 
 impl OciLayout {
-    pub(crate) fn new() -> Self {
+    /// A layout without images.
+    pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         std::fs::create_dir_all(directory.path().join("blobs/sha256")).expect("mkdir");
         write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#);
         Self { directory, manifests: Vec::new() }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Its directory.
+    pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub(crate) fn blob(&self, bytes: &[u8]) -> PathBuf {
+    /// Stores a blob, and gives the file.
+    pub fn blob(&self, bytes: &[u8]) -> PathBuf {
         let path = self.path().join("blobs/sha256").join(Digest::of(bytes).to_hex());
         write(&path, bytes);
         path
     }
 
     /// Adds an image by what its `org.opencontainers.image.ref.name` shall be.
-    pub(crate) fn add(mut self, image: &Image, name: &str) -> Self {
+    pub fn add(mut self, image: &Image, name: &str) -> Self {
         let mut entry = self.put(image);
         entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
         self.entry(entry)
     }
 
     /// Adds an index of several images.
-    pub(crate) fn add_index(mut self, images: &[Image], name: &str) -> Self {
+    pub fn add_index(mut self, images: &[Image], name: &str) -> Self {
         let entries: Vec<Value> = images.iter().map(|image| self.put(image)).collect();
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).to_string();
         self.blob(index.as_bytes());
@@ -227,7 +250,8 @@ impl OciLayout {
         self.entry(entry)
     }
 
-    pub(crate) fn entry(mut self, entry: Value) -> Self {
+    /// Adds an entry to `index.json`.
+    pub fn entry(mut self, entry: Value) -> Self {
         self.manifests.push(entry);
         let index = json!({"schemaVersion": 2, "manifests": self.manifests});
         write(self.path().join("index.json"), index.to_string());

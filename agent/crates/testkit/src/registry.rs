@@ -1,35 +1,37 @@
 //! The distribution registry of Debian, run on a free port with storage of its own.
 
-use super::layout::OciLayout;
-use super::{run, write};
+use crate::layout::OciLayout;
+use crate::{run, write};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A running registry; it ends with the test, however that ends.
-pub(crate) struct Registry {
+pub struct Registry {
     process: Child,
     port: u16,
-    pub(crate) directory: tempfile::TempDir,
+    /// Its configuration, certificates and storage.
+    pub directory: tempfile::TempDir,
     tls: bool,
 }
 
 /// How the registry is to be reached.
 #[derive(Default, Clone)]
-pub(crate) struct Setup {
-    pub(crate) tls: bool,
+pub struct Setup {
+    /// HTTPS with a certificate that its own authority has signed.
+    pub tls: bool,
     /// A YAML fragment for `auth:`; `DIR` stands for the registry's directory.
-    pub(crate) auth: Option<String>,
+    pub auth: Option<String>,
 }
 
 impl Registry {
     /// Plain HTTP, anonymous.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(&Setup::default(), |_| {})
     }
 
     /// `prepare` may put files into the registry's directory first.
-    pub(crate) fn start_with(setup: &Setup, prepare: impl FnOnce(&Path)) -> Self {
+    pub fn start_with(setup: &Setup, prepare: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().display().to_string();
         prepare(directory.path());
@@ -60,12 +62,12 @@ impl Registry {
     }
 
     /// Host and port as they stand in a reference.
-    pub(crate) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// How edgelet reaches it.
-    pub(crate) fn config(&self) -> edgelet_types::config::Registry {
+    pub fn config(&self) -> edgelet_types::config::Registry {
         edgelet_types::config::Registry {
             insecure: !self.tls,
             ca: self.tls.then(|| self.directory.path().join("ca.pem").display().to_string()),
@@ -74,7 +76,7 @@ impl Registry {
     }
 
     /// Copies an image there with skopeo. `source` is in skopeo's words, `options` are skopeo's.
-    pub(crate) fn copy(&self, source: &str, target: &str, options: &[&str]) {
+    pub fn copy(&self, source: &str, target: &str, options: &[&str]) {
         let target = format!("docker://{}/{target}", self.host());
         let policy = self.directory.path().join("policy.json");
         write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
@@ -84,13 +86,13 @@ impl Registry {
     }
 
     /// Puts an image of a layout there, byte by byte as it is.
-    pub(crate) fn push(&self, layout: &OciLayout, tag: &str, target: &str) {
+    pub fn push(&self, layout: &OciLayout, tag: &str, target: &str) {
         let source = format!("oci:{}:{tag}", layout.path().display());
         self.copy(&source, target, &["--all", "--preserve-digests"]);
     }
 
     /// The file in which the registry keeps a blob.
-    pub(crate) fn blob_file(&self, digest: &edgelet_types::Digest) -> PathBuf {
+    pub fn blob_file(&self, digest: &edgelet_types::Digest) -> PathBuf {
         let hex = digest.to_hex();
         let blobs = self.directory.path().join("storage/docker/registry/v2/blobs/sha256");
         blobs.join(&hex[..2]).join(hex).join("data")
