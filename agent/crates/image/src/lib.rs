@@ -38,6 +38,10 @@ mod tar;
 mod unpack;
 mod usage;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use catalog::{Catalog, CatalogChange};
 pub use layer::LayerError;
 pub use load::{ArchiveError, LoadError};

@@ -5,7 +5,7 @@
 //! callers: digests of layers, which are checked where they are unpacked.
 
 mod auth;
-mod challenge;
+pub(crate) mod challenge;
 mod connect;
 mod error;
 

@@ -61,6 +61,10 @@ mod features;
 mod hooks;
 mod record;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use cgroup::mode as cgroup_mode;
 pub use error::{ControlError, CreateError, ExecError, InitFailure, StartError};
 pub use id::{Id, IdError};

@@ -22,5 +22,9 @@ mod journal;
 mod lines;
 mod relay;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use hold::main;
 pub use journal::CURRENT as CURRENT_LOG;

@@ -2,7 +2,7 @@
 
 /// One way to authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(crate) enum Challenge {
     /// User name and password with each request.
     Basic,
     /// A token from a service (distribution token authentication).
@@ -18,7 +18,7 @@ pub(super) enum Challenge {
 
 /// The challenges in one header value, in order. Schemes that we do not speak are left out, and so is what
 /// cannot be parsed: the registry then refuses us, and says so better than we could.
-pub(super) fn parse(value: &str) -> Vec<Challenge> {
+pub(crate) fn parse(value: &str) -> Vec<Challenge> {
     let mut challenges = Vec::new();
     let mut rest = value.trim();
     while !rest.is_empty() {

@@ -31,7 +31,7 @@ use std::io;
 /// A profile, ready to be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
-    program: Vec<Instruction>,
+    pub(crate) program: Vec<Instruction>,
     flags: u32,
 }
 

@@ -1,0 +1,3 @@
+//! Doors to the parsers for fuzz targets.
+
+pub use crate::lines::{Lines, Stream};
