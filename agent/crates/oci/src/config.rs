@@ -147,4 +147,11 @@ mod tests {
         assert!(parse(|json| json["linux"]["namespaces"] = json!([{"type": "magic"}])).is_err());
         assert!(parse(|json| json["process"]["args"] = json!([])).is_err());
     }
+
+    #[test]
+    fn a_property_that_is_given_twice_is_refused() {
+        let text = br#"{"ociVersion": "1.2.0", "hostname": "a", "hostname": "b"}"#;
+        let error = Config::parse(text.to_vec(), PathBuf::from("/bundle")).expect_err("twice");
+        assert!(error.to_string().contains("duplicate field `hostname`"), "{error}");
+    }
 }
