@@ -4,7 +4,7 @@
 use crate::run::{run, workspace};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
@@ -25,19 +25,23 @@ pub fn all(seconds: u64) -> Result<()> {
         .current_dir(workspace().join("fuzz")))?;
     let programs = target.join(host()).join("release");
     let names = names()?;
-    let (waiting, failed) = (Mutex::new(names.clone()), Mutex::new(Vec::new()));
+    // Some targets write files for every input, and none of them has a chance to tidy up after a finding.
+    let scratch = PathBuf::from(format!("/dev/shm/edgelet-fuzz-{}", std::process::id()));
+    fs::create_dir(&scratch).context("make a directory in memory")?;
+    let (waiting, failed) = (Mutex::new(names.iter()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some(name) = next(&waiting) {
-                    if let Err(error) = one(&programs, &name, seconds) {
+                    if let Err(error) = one(&programs, name, &scratch, seconds) {
                         println!("fuzz: {name}: {error:#}");
-                        failed.lock().expect("no thread panics").push(name);
+                        failed.lock().expect("no thread panics").push(name.as_str());
                     }
                 }
             });
         }
     });
+    fs::remove_dir_all(&scratch).context("remove the directory in memory")?;
     match failed.into_inner().expect("no thread panics").as_slice() {
         [] => {
             println!("fuzz: {} targets, {seconds} s each, no finding", names.len());
@@ -47,22 +51,22 @@ pub fn all(seconds: u64) -> Result<()> {
     }
 }
 
-/// The targets, last first.
 fn names() -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(workspace().join("fuzz/targets")).context("list fuzz targets")? {
         let path = entry?.path();
         names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     }
-    names.sort_by(|a, b| b.cmp(a));
+    names.sort();
     Ok(names)
 }
 
-fn next(waiting: &Mutex<Vec<String>>) -> Option<String> {
-    waiting.lock().expect("no thread panics").pop()
+/// The next of what all threads share, without holding on to the rest.
+fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    waiting.lock().expect("no thread panics").next()
 }
 
-fn one(programs: &Path, name: &str, seconds: u64) -> Result<()> {
+fn one(programs: &Path, name: &str, scratch: &Path, seconds: u64) -> Result<()> {
     let kept = workspace().join("target/fuzz").join(name);
     let (inputs, log) = (kept.join("corpus"), kept.join("log"));
     fs::create_dir_all(&inputs)?;
@@ -72,14 +76,14 @@ fn one(programs: &Path, name: &str, seconds: u64) -> Result<()> {
         .arg(format!("-artifact_prefix={}/", kept.display()))
         .arg(&inputs)
         .arg(workspace().join("fuzz/corpus").join(name))
-        // Some targets write files for every input.
-        .env("TMPDIR", "/dev/shm")
+        .env("TMPDIR", scratch)
         .stderr(File::create(&log)?)
         .status()
         .with_context(|| format!("start {name}"))?;
     let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     if !status.success() {
-        let finding = said.lines().skip_while(|line| !line.contains("panicked at") && !line.contains("ERROR"));
+        let finding =
+            said.lines().skip_while(|line| !line.contains("panicked at") && !line.contains("ERROR"));
         bail!("{status}, see {}\n{}", log.display(), finding.take(20).collect::<Vec<_>>().join("\n"));
     }
     let runs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
