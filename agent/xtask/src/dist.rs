@@ -51,7 +51,8 @@ pub const ALL: &[Arch] = &[
 
 /// Static, at a fixed address, without tables for unwinding that `panic = "abort"` never uses: the reasons
 /// and what they save are in docs/decisions/0005.
-const RUSTFLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no";
+const RUSTFLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no \
+    -C link-arg=-Wl,--no-eh-frame-hdr";
 
 /// Builds for the named architectures, or for all, and prints the sizes.
 pub fn build(names: &[String]) -> Result<()> {
@@ -79,7 +80,7 @@ pub fn cargo_for(arch: &Arch, arguments: &[&str]) -> Command {
         .args(["--target", arch.target])
         .env(format!("CC_{lower}"), arch.cc)
         .env(format!("CFLAGS_{lower}"), arch.cflags)
-        .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), RUSTFLAGS);
+        .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), rustflags());
     if arch.emulator.is_some() {
         command.env(format!("CARGO_TARGET_{upper}_LINKER"), arch.cc);
     }
@@ -87,6 +88,11 @@ pub fn cargo_for(arch: &Arch, arguments: &[&str]) -> Command {
         command.env(format!("CARGO_TARGET_{upper}_RUNNER"), emulator);
     }
     command
+}
+
+fn rustflags() -> String {
+    let script = workspace().join("xtask/no-unwind.ld");
+    format!("{RUSTFLAGS} -C link-arg=-Wl,-T,{}", script.display())
 }
 
 fn find(name: &str) -> Result<&'static Arch> {
