@@ -4,7 +4,7 @@
 //! look-ups need the C library's own modules on the device (the layer's build is not concerned: it links
 //! against the image's C library).
 
-use crate::run::{cargo, output, run, workspace};
+use crate::run::{cargo, output, run, target_dir, workspace};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ pub fn build(names: &[String]) -> Result<()> {
 
 /// Where the programs of an architecture are put.
 pub fn dir(arch: &Arch) -> PathBuf {
-    workspace().join("target/dist").join(arch.name)
+    target_dir().join("dist").join(arch.name)
 }
 
 /// A `cargo` command set up to build for `arch`.
@@ -112,7 +112,7 @@ fn build_one(arch: &Arch) -> Result<()> {
         }
     }
     run(&mut build)?;
-    let built = workspace().join("target").join(arch.target).join("release");
+    let built = target_dir().join(arch.target).join("release");
     let dir = dir(arch);
     fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     for program in ["edgelet", "hello"] {

@@ -1,7 +1,7 @@
 //! Runs the fuzz targets with libFuzzer and the stable compiler. Without a sanitizer: all our own code but
 //! `sys` is safe Rust, and what is looked for are panics, broken promises, hangs and memory that grows.
 
-use crate::run::{run, workspace};
+use crate::run::{run, target_dir, workspace};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
 /// Runs every target for so many seconds, from the committed corpus, as many at a time as there are
 /// processors. Each has a log and a growing corpus in `target/fuzz/TARGET`, and its findings go there.
 pub fn all(seconds: u64) -> Result<()> {
-    let target = workspace().join("target/fuzz-build");
+    let target = target_dir().join("fuzz-build");
     run(Command::new("cargo")
         .args(["build", "--quiet", "--release", "--locked", "--target", host()])
         .env("RUSTFLAGS", COVERAGE)
@@ -67,7 +67,7 @@ fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
 }
 
 fn one(programs: &Path, name: &str, scratch: &Path, seconds: u64) -> Result<()> {
-    let kept = workspace().join("target/fuzz").join(name);
+    let kept = target_dir().join("fuzz").join(name);
     let (inputs, log) = (kept.join("corpus"), kept.join("log"));
     fs::create_dir_all(&inputs)?;
     let status = Command::new(programs.join(name))

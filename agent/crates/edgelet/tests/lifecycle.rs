@@ -1,5 +1,7 @@
 //! What operators do to a workload, and what it does by itself.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use support::{Node, free_port, get, hello_manifest, wait_until};

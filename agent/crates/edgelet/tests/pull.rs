@@ -1,5 +1,7 @@
 //! kill -9 in the middle of a pull: the store opens, nothing half is visible, nothing leaks, the pull completes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use edgelet_testkit::layout::{Codec, Image, OciLayout, Tar};

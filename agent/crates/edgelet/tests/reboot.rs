@@ -1,5 +1,7 @@
 //! After a power cut the node comes back from its store alone.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use support::{Node, get, wait_until};

@@ -1,5 +1,7 @@
 //! What cannot be done is said clearly, with who must act; nothing is lost and the daemon lives.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::fs::{self, File};

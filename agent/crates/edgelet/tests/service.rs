@@ -1,6 +1,8 @@
 //! A real service from a real registry: several layers made from Debian's files, pulled, run as its own user
 //! and asked over the network.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use edgelet_testkit::registry::Registry;
