@@ -161,7 +161,8 @@ logLevel = "DEBUG"
     }
 }
 
-/// What the parser says, without the line that it quotes: a password may stand there.
+/// What the parser says, without the line or the value that it quotes: it may be a password, in its place
+/// or in a wrong one.
 fn describe(error: &toml::de::Error, text: &str) -> String {
     match error.span() {
         Some(span) => {
@@ -169,7 +170,12 @@ fn describe(error: &toml::de::Error, text: &str) -> String {
             let line = before.filter(|byte| **byte == b'\n').count() + 1;
             format!("line {line}: {}", error.message())
         }
-        None => error.to_string().trim_end().to_owned(),
+        None => {
+            let said = error.to_string();
+            let value = said.rfind(", expected ").filter(|_| said.starts_with("invalid type: "));
+            let rest = value.map_or(said.as_str(), |end| &said[end + ", ".len()..]);
+            rest.trim_end().replace('\n', " ")
+        }
     }
 }
 
@@ -309,6 +315,9 @@ mod tests {
             let error = Config::parse(&text).expect_err(damaged).to_string();
             assert!(!error.contains("hunter2") && !error.contains("7264327"), "{error}");
         }
+        let misplaced =
+            Config::parse("[registries]\npassword = 'hunter2'").expect_err("no table").to_string();
+        assert_eq!(misplaced, "configuration: expected struct Registry in `registries.password`");
         let error = Config::parse("a = 1\nb = ").expect_err("no value").to_string();
         assert!(error.starts_with("configuration: line 2: "), "{error}");
     }
