@@ -14,7 +14,7 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks";
 
-/// Runs every target for so many seconds, from the committed corpus, as many at a time as there are
+/// Runs every target for so many seconds, from the committed corpus and words, as many at a time as there are
 /// processors. Each has a log and a growing corpus in `target/fuzz/TARGET`, and its findings go there.
 pub fn all(seconds: u64) -> Result<()> {
     let target = target_dir().join("fuzz-build");
@@ -70,7 +70,12 @@ fn one(programs: &Path, name: &str, scratch: &Path, seconds: u64) -> Result<()> 
     let kept = target_dir().join("fuzz").join(name);
     let (inputs, log) = (kept.join("corpus"), kept.join("log"));
     fs::create_dir_all(&inputs)?;
-    let status = Command::new(programs.join(name))
+    let mut program = Command::new(programs.join(name));
+    let words = workspace().join("fuzz/words").join(name);
+    if words.exists() {
+        program.arg(format!("-dict={}", words.display()));
+    }
+    let status = program
         .arg(format!("-max_total_time={seconds}"))
         .args(["-timeout=10", "-rss_limit_mb=512", "-print_final_stats=1"])
         .arg(format!("-artifact_prefix={}/", kept.display()))
