@@ -27,7 +27,8 @@ pub fn kept(promise: Option<&Promise>, row: Option<&Workload>) -> bool {
 }
 
 /// The back-off, reckoned from what the engine says of failures and runs, by the words of the reference:
-/// 10, 20, 40, 80, 160, 300 s; anew after 30 s of running; 300 s when stuck.
+/// 10, 20, 40, 80, 160, 300 s; anew after 30 s of running; 300 s when stuck. After a start that was put off
+/// 2, 4, 8, … 64 s; anew once it runs.
 #[derive(Debug, Default)]
 pub struct BackOff {
     of: BTreeMap<WorkloadId, Reckoning>,
@@ -37,6 +38,7 @@ pub struct BackOff {
 struct Reckoning {
     count: u64,
     in_a_row: usize,
+    put_off: u32,
     times: Vec<Duration>,
     running: Option<(ContainerId, Duration)>,
     not_before: Duration,
@@ -53,13 +55,15 @@ impl BackOff {
     /// A user asked for something.
     pub fn forgive(&mut self, id: &WorkloadId, now: Duration) {
         let mine = self.of.entry(id.clone()).or_default();
-        (mine.in_a_row, mine.not_before, mine.last_change) = (0, Duration::ZERO, now);
+        (mine.in_a_row, mine.put_off, mine.not_before, mine.last_change) = (0, 0, Duration::ZERO, now);
         mine.times.clear();
     }
 
     /// A start was put off without being counted.
     pub fn postponed(&mut self, id: &WorkloadId, now: Duration) {
-        self.of.entry(id.clone()).or_default().not_before = now + Duration::from_secs(2);
+        let mine = self.of.entry(id.clone()).or_default();
+        mine.not_before = now + Duration::from_secs(2 << mine.put_off.min(5));
+        mine.put_off += 1;
     }
 
     /// Something happened that concerns this workload.
@@ -93,6 +97,7 @@ impl BackOff {
                 {
                     if mine.running.as_ref().is_none_or(|(known, _)| known != container) {
                         mine.running = Some((container.clone(), now));
+                        mine.put_off = 0;
                     }
                 }
                 _ => mine.ended(now),

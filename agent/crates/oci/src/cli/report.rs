@@ -59,7 +59,10 @@ impl Report {
 
 impl Log for Report {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // What libraries notice (a cgroup tree that is not mounted) is no business of our callers, who read
+        // everything that we write as being about their container.
         metadata.level() <= self.level
+            && (metadata.target().starts_with("edgelet") || self.level >= Level::Debug)
     }
 
     fn log(&self, record: &Record<'_>) {
