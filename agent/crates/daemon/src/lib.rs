@@ -21,6 +21,7 @@ mod logging;
 mod machine;
 mod node;
 mod pulls;
+mod reap;
 mod run;
 
 #[cfg(fuzzing)]

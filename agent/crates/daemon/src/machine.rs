@@ -168,7 +168,7 @@ impl Machine for LocalMachine {
                 Ok(Outcome::Done)
             }
             Action::Kill { container, .. } => {
-                containers::signal(&self.layout, container, nix::libc::SIGKILL)?;
+                containers::kill(&self.layout, container)?;
                 Ok(Outcome::Done)
             }
             Action::Remove { container, .. } => {

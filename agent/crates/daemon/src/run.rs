@@ -28,6 +28,9 @@ use std::time::Duration;
 const PULLS: usize = 2;
 const STEPS: usize = 4;
 
+/// How long calls of the API may take to end when the daemon stops.
+const CALLS_LIMIT: Duration = Duration::from_secs(2);
+
 /// Runs the node until SIGTERM or SIGINT. Containers go on when it ends.
 pub fn run(layout: &Layout) -> ExitCode {
     // Blocked before any thread exists, so that only the wait below sees them.
@@ -50,6 +53,7 @@ pub fn run(layout: &Layout) -> ExitCode {
 }
 
 fn serve(layout: &Layout, stop: &SigSet) -> Result<(), Fault> {
+    check_machine(layout)?;
     make_directories(layout)?;
     let _only_one = lock(layout)?;
     let Loaded { config, warning } = configuration::load(layout)?;
@@ -63,6 +67,25 @@ fn serve(layout: &Layout, stop: &SigSet) -> Result<(), Fault> {
     log::info!("node stopping signal={signal}, containers go on");
     node.stop();
     Ok(())
+}
+
+/// What nothing can be run without, said once and at once instead of at every start of a container.
+fn check_machine(layout: &Layout) -> Result<(), Fault> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Fault::new(Reason::Forbidden, "the daemon must run as root"));
+    }
+    if edgelet_oci::cgroup_mode().is_none() {
+        return Err(Fault::new(Reason::CreateFailed, "no cgroup file system is mounted at /sys/fs/cgroup"));
+    }
+    if !layout.prefix().is_absolute() {
+        let prefix = layout.prefix().display();
+        return Err(Fault::new(
+            Reason::InvalidInput,
+            format!("{} {prefix}: must be absolute", Layout::PREFIX_VARIABLE),
+        ));
+    }
+    // Whatever whoever started us left open must not be held by containers for as long as they live.
+    edgelet_sys::process::close_on_exec_from(3).map_err(|error| failed("close inherited descriptors", &error))
 }
 
 /// The parts that have to be ended.
@@ -201,6 +224,8 @@ fn start_api(
             })
             .await;
         });
+        // A call that waits for a registry or a disk is cut; what it does is safe to cut.
+        runtime.shutdown_timeout(CALLS_LIMIT);
         // So that a client hears that nobody is there, and need not wait to find out.
         let _ = fs::remove_file(socket);
     };

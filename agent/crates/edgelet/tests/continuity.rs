@@ -72,6 +72,35 @@ fn a_stopped_daemon_leaves_its_containers_running() {
 }
 
 #[test]
+fn a_run_directory_that_was_taken_away_does_not_lead_to_a_second_instance() {
+    let mut node = Node::with_sample_image();
+    let port = node.deploy_hello();
+    let old = node.init_pids()[0];
+    node.stop_daemon();
+    node.lose_run();
+    node.start();
+    wait_until("a new run serves", || !node.init_pids().is_empty() && get(port).is_some());
+    node.wait_for_state("edgelet.hello", "RUNNING");
+    assert!(!std::path::Path::new(&format!("/proc/{old}")).exists(), "the old run is gone");
+}
+
+#[test]
+fn a_bundle_that_cannot_be_read_concerns_nobody_else() {
+    let mut node = Node::with_sample_image();
+    let port = node.deploy_hello();
+    node.kill_daemon();
+    let bundles = std::fs::read_dir(node.path("run/edgelet/containers")).unwrap();
+    let bundle = bundles.flatten().next().unwrap().path();
+    edgelet_testkit::write(bundle.join("order.json"), "{");
+    node.start();
+    wait_until("a new run serves", || {
+        node.inspect("edgelet.hello")["state"] == "RUNNING" && get(port).is_some()
+    });
+    assert!(!bundle.exists());
+    assert!(node.daemon_log().contains("order.json cannot be read"));
+}
+
+#[test]
 fn a_second_daemon_is_refused() {
     let mut node = Node::new();
     node.start();

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use support::{Node, free_port, get, hello_manifest, wait_until};
 
 #[test]
@@ -69,6 +71,55 @@ fn exec_runs_beside_the_workload_and_its_exit_code_comes_back() {
             .flatten()
             .all(|e| !e.file_name().to_string_lossy().starts_with("exec-"))
     });
+}
+
+#[test]
+fn exec_on_a_terminal_gives_the_program_one() {
+    let node = Node::with_sample_image();
+    node.deploy_hello();
+    let exec = format!("{} ms exec edgelet.hello -- /hello env", env!("CARGO_BIN_EXE_edgelet"));
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &exec, "/dev/null"])
+        .env("EDGELET_PREFIX", node.root.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("TERM=xterm-256color\r\n"), "{text}");
+}
+
+#[test]
+fn a_hung_shim_and_a_suspended_container_are_removed_all_the_same() {
+    let node = Node::with_sample_image();
+    let port = node.deploy_hello();
+    signal("STOP", node.shims()[0]);
+    node.ok(&["ms", "rm", "edgelet.hello"]);
+    assert!(node.shims().is_empty() && get(port).is_none());
+    let port = node.deploy_hello();
+    let container = node.inspect("edgelet.hello")["containerId"].as_str().unwrap().to_owned();
+    let mut pause = Command::new(env!("CARGO_BIN_EXE_edgelet"));
+    pause.arg0("edgelet-oci").arg("--root").arg(node.path("run/edgelet/oci")).args(["pause", &container]);
+    assert!(pause.status().unwrap().success());
+    node.ok(&["ms", "rm", "edgelet.hello"]);
+    assert!(node.shims().is_empty() && get(port).is_none());
+}
+
+#[test]
+fn a_shim_that_is_killed_takes_nothing_down_but_its_own_run() {
+    let node = Node::with_sample_image();
+    let port = node.deploy_hello();
+    let (shim, init) = (node.shims()[0], node.init_pids()[0]);
+    signal("KILL", shim);
+    wait_until("a new run serves", || {
+        node.init_pids().first().is_some_and(|pid| *pid != init) && get(port).is_some()
+    });
+    assert!(!std::path::Path::new(&format!("/proc/{init}")).exists(), "the old run is gone");
+    assert_eq!(node.shims().len(), 1);
+    assert_eq!(node.inspect("edgelet.hello")["restartCount"], 1);
+}
+
+fn signal(name: &str, pid: i32) {
+    assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap().success());
 }
 
 #[test]

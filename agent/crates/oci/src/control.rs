@@ -95,9 +95,16 @@ pub(crate) fn oom_killed(runtime: &Runtime, id: &Id) -> Result<bool, ControlErro
 pub(crate) fn delete(runtime: &Runtime, id: &Id, force: bool) -> Result<(), ControlError> {
     let entry = Entry::new(runtime.root(), id);
     match delete_held(&entry, id, force) {
-        Err(ControlError::NotFound(_)) if force => Ok(()),
+        // A reboot of `/run` alone, so to speak: the record is gone, and what it was of may live on.
+        Err(ControlError::NotFound(_)) if force => remove_unrecorded(id),
         other => other,
     }
+}
+
+/// Ends what runs in the group that a container of this name has unless it asked for another one.
+fn remove_unrecorded(id: &Id) -> Result<(), ControlError> {
+    let cgroup = Cgroup::new(None, id).map_err(|reason| ControlError::Record { id: id.clone(), reason })?;
+    Ok(cgroup.remove()?)
 }
 
 fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> {
@@ -106,6 +113,7 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
         Ok(record) => record,
         // A creator that was killed before it wrote anything, or a record that nobody understands.
         Err(ControlError::NotFound(_) | ControlError::Record { .. }) if force => {
+            remove_unrecorded(id)?;
             return Ok(entry.remove().during("remove state")?);
         }
         Err(error) => return Err(error),

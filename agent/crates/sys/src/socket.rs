@@ -22,7 +22,16 @@ pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Listens for messages at `path`, which must not exist; one connection waits at a time.
 pub fn listen_at(path: &Path) -> io::Result<OwnedFd> {
-    let listener = new(SockType::SeqPacket)?;
+    listen_as(path, SockType::SeqPacket)
+}
+
+/// Listens for byte streams at `path`, which must not exist; one connection waits at a time.
+pub fn listen_stream_at(path: &Path) -> io::Result<OwnedFd> {
+    listen_as(path, SockType::Stream)
+}
+
+fn listen_as(path: &Path, kind: SockType) -> io::Result<OwnedFd> {
+    let listener = new(kind)?;
     let (_held, address) = address(path)?;
     bind(listener.as_raw_fd(), &address)?;
     listen(&listener, Backlog::new(1)?)?;

@@ -44,12 +44,13 @@ pub fn mounts(workload: &Workload, facts: &Facts<'_>) -> Vec<Value> {
             &["nosuid", "noexec", "nodev", "relatime", "ro"],
         ));
     }
-    for (name, access) in [("hostname", "rw"), ("hosts", "rw"), ("resolv.conf", "ro")] {
+    // Read-only: they lie below `/run`, whose memory is not the workload's to fill.
+    for name in ["hostname", "hosts", "resolv.conf"] {
         let source = facts.bundle.join(name);
         mounts.push(bind(
             &source.to_string_lossy(),
             &format!("/etc/{name}"),
-            &["bind", access, "nosuid", "nodev"],
+            &["bind", "ro", "nosuid", "nodev"],
         ));
     }
     mounts.extend(spec.tmpfs.iter().map(|tmpfs| {

@@ -95,7 +95,10 @@ fn live_shim(bundle: &Path) -> io::Result<Option<Shim>> {
         .split_once(' ')
         .and_then(|(pid, started)| Some((pid.parse::<i32>().ok()?, started.parse::<u64>().ok()?)));
     let Some((pid, started)) = numbers else { return Ok(None) };
-    let Ok(process) = pidfd_open(pid) else { return Ok(None) };
+    let process = match pidfd_open(pid) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(None),
+        process => process?,
+    };
     // Held open first and checked after: from here on the number cannot become another process.
     Ok((start_time(pid)? == Some(started)).then_some(Shim { pid, process }))
 }
@@ -113,9 +116,14 @@ fn is_locked(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Published by rename, so it is whole or absent. One that cannot be read (by another version, or damaged) is
+/// as good as absent: its container is then taken away and, if it is wanted, started anew.
 fn read<T: DeserializeOwned>(bundle: &Path, name: &str) -> io::Result<Option<T>> {
-    // Published by rename, so it is whole or absent; anything else is a defect of ours.
-    read_text(bundle, name)?.map(|text| serde_json::from_str(&text).map_err(io::Error::from)).transpose()
+    let Some(text) = read_text(bundle, name)? else { return Ok(None) };
+    let value = serde_json::from_str(&text);
+    Ok(value
+        .inspect_err(|error| log::error!("{}/{name} cannot be read error={error}", bundle.display()))
+        .ok())
 }
 
 fn read_number(bundle: &Path, name: &str) -> io::Result<Option<u32>> {

@@ -15,6 +15,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How long a process may take to die of SIGKILL, and a shim to notice.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a killed container may take to be gone: its memory is given back, and its last pages written.
 const GONE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -36,6 +38,32 @@ pub fn signal(layout: &Layout, container: &ContainerId, signal: i32) -> Result<(
     match first_process(layout, container)? {
         Some(process) => deliver(&process, signal),
         None => Ok(()),
+    }
+}
+
+/// Kills a run. Where its shim does not do its part the shim is killed too, which the engine then sees as a
+/// lost run and takes away.
+pub fn kill(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
+    let held = bundle_dir::find(layout, container).map_err(|error| failed("look at the bundle", &error))?;
+    let Some(shim) = held.and_then(|held| held.shim) else { return Ok(()) };
+    if let Some(process) = first_process(layout, container)? {
+        deliver(&process, nix::libc::SIGKILL)?;
+        let dead = readable_within(process.as_fd(), KILL_LIMIT)
+            .map_err(|error| failed("wait for a process", &error))?;
+        if !dead {
+            // Suspended, most likely: the runtime knows how to wake it for this.
+            return runtime(layout, &["kill", container.as_str(), "KILL"]);
+        }
+    }
+    // A shim that is well ends right after its container.
+    let ended = readable_within(shim.process.as_fd(), KILL_LIMIT)
+        .map_err(|error| failed("wait for the shim", &error))?;
+    match ended {
+        true => Ok(()),
+        false => {
+            log::warn!("shim does not end and is killed id={container} pid={}", shim.pid);
+            deliver(&shim.process, nix::libc::SIGKILL)
+        }
     }
 }
 
@@ -132,23 +160,41 @@ fn deliver(process: &OwnedFd, signal: i32) -> Result<(), Fault> {
 /// Lets the runtime take its state and the cgroup away, in a process of its own: it forks, and this one
 /// has threads.
 fn delete_runtime_state(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
-    if !layout.runtime_root().join(container.as_str()).exists() {
+    if !layout.runtime_root().join(container.as_str()).exists() && !has_cgroup(container) {
         return Ok(());
     }
+    runtime(layout, &["delete", "--force", container.as_str()])
+}
+
+/// Runs a verb of the runtime.
+fn runtime(layout: &Layout, arguments: &[&str]) -> Result<(), Fault> {
     let output = Command::new("/proc/self/exe")
         .arg0("edgelet-oci")
         .arg("--root")
         .arg(layout.runtime_root())
-        .args(["delete", "--force", container.as_str()])
+        .args(arguments)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| failed("start the runtime", &error))?;
     if !output.status.success() {
         let told = String::from_utf8_lossy(&output.stderr);
-        return Err(Fault::new(Reason::Storage, format!("runtime delete {container}: {}", told.trim_end())));
+        return Err(Fault::new(
+            Reason::Storage,
+            format!("runtime {}: {}", arguments.join(" "), told.trim_end()),
+        ));
     }
     Ok(())
 }
+
+/// Whether the container still has a control group, in any hierarchy.
+fn has_cgroup(container: &ContainerId) -> bool {
+    let below = Path::new("edgelet").join(container.as_str());
+    let trees = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
+    trees.chain([CGROUPS.into()]).any(|tree| tree.join(&below).exists())
+}
+
+/// Where control groups are mounted, version 1 and 2.
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 fn remove_tree(path: &Path) -> Result<(), Fault> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };

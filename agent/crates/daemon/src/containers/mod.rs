@@ -7,6 +7,6 @@ mod start;
 mod watch;
 
 pub use bundle_dir::{Held, find_all};
-pub use end::{remove, signal, stop};
+pub use end::{kill, remove, signal, stop};
 pub use start::{Launch, start};
 pub use watch::Watcher;

@@ -2,6 +2,7 @@
 
 use super::devices;
 use crate::bundle::{self, Identity};
+use crate::reap::reap;
 use edgelet_api::node::Signal;
 use edgelet_image::ImageStore;
 use edgelet_shim::files::{ORDER, Order, Report};
@@ -54,8 +55,18 @@ pub fn start(layout: &Layout, images: &ImageStore, launch: &Launch<'_>) -> Resul
     images.mount(launch.image, &scratch, &rootfs, false)?;
     write_bundle(&bundle, &rootfs, launch)?;
     let (shim, status) = spawn_shim(&bundle, lock)?;
+    match started(&shim, status) {
+        Ok(started) => Ok(started),
+        Err(fault) => {
+            reap(shim);
+            Err(fault)
+        }
+    }
+}
+
+fn started(shim: &Child, status: io::PipeReader) -> Result<(u32, OwnedFd), Fault> {
     let process = pidfd_open(shim.id().cast_signed()).map_err(|error| failed("hold the shim", &error))?;
-    match report(&shim, status)? {
+    match report(shim, status)? {
         Report::Started { pid } => Ok((pid, process)),
         Report::Failed(fault) => Err(fault),
     }

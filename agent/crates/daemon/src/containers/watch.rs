@@ -61,7 +61,10 @@ fn run(
         };
         let ready: Vec<bool> = waiting.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         if ready[0] {
-            woken.read_exact(&mut [0])?;
+            // The end of the pipe means that nobody watches any more: the daemon is stopping.
+            if woken.read(&mut [0])? == 0 {
+                return Ok(());
+            }
         }
         for ((container, shim), _) in shims.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             // Collects a child of ours. A shim that an earlier daemon started is nobody's child here

@@ -1,10 +1,11 @@
 //! A further program in a running container, through the runtime's own command line: it needs a process
 //! with one thread, and the daemon has several.
 
+use crate::reap::reap;
 use edgelet_api::node::{Exec, ExecControl, ExecIo, ExecRequest, TerminalSize};
 use edgelet_sys::console::{Size, set_size};
 use edgelet_sys::process::{pidfd_open, pidfd_signal, readable_within};
-use edgelet_sys::socket::{accept, listen_at, receive_fd};
+use edgelet_sys::socket::{accept, listen_stream_at, receive_fd};
 use edgelet_types::{ContainerId, Fault, Layout, Reason};
 use std::fs;
 use std::io;
@@ -22,19 +23,20 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 pub fn start(layout: &Layout, container: &ContainerId, request: &ExecRequest) -> Result<Exec, Fault> {
     let session = Session::new(layout, container)?;
     let console = match request.terminal {
-        Some(_) => {
-            Some(listen_at(&session.socket()).map_err(|error| failed("listen for the terminal", &error))?)
-        }
+        Some(_) => Some(
+            listen_stream_at(&session.socket()).map_err(|error| failed("listen for the terminal", &error))?,
+        ),
         None => None,
     };
-    let mut runtime = session.spawn(layout, container, request)?;
-    let process = wait_until_started(&session, &mut runtime)?;
-    let ended = pidfd_open(runtime.id().cast_signed()).map_err(|error| failed("hold the session", &error))?;
+    let runtime = session.spawn(layout, container, request)?;
+    let (runtime, process) = wait_until_started(&session, runtime)?;
+    // From here on whatever fails ends the program too.
+    let mut control = Control { runtime: Some(runtime), process, terminal: None };
+    let ended = control.ended()?;
     let io = match console {
         Some(listener) => ExecIo::Terminal(terminal(&listener)?),
-        None => pipes(&mut runtime)?,
+        None => control.pipes()?,
     };
-    let mut control = Control { runtime, process, terminal: None };
     if let (ExecIo::Terminal(master), Some(size)) = (&io, request.terminal) {
         control.terminal = Some(master.try_clone().map_err(|error| failed("hold the terminal", &error))?);
         control.resize(size)?;
@@ -114,7 +116,7 @@ impl Drop for Session {
 }
 
 /// Waits for the runtime's word that the program runs, and holds the program.
-fn wait_until_started(session: &Session, runtime: &mut Child) -> Result<Option<OwnedFd>, Fault> {
+fn wait_until_started(session: &Session, mut runtime: Child) -> Result<(Child, Option<OwnedFd>), Fault> {
     let deadline = Instant::now() + START_LIMIT;
     let process =
         pidfd_open(runtime.id().cast_signed()).map_err(|error| failed("hold the runtime", &error))?;
@@ -124,7 +126,7 @@ fn wait_until_started(session: &Session, runtime: &mut Child) -> Result<Option<O
             .map_err(|error| failed("wait for the runtime", &error))?;
         if let Some(pid) = started(&session.pid_file()) {
             // Already ended and collected is fine; there is nothing to kill then.
-            return Ok(pidfd_open(pid).ok());
+            return Ok((runtime, pidfd_open(pid).ok()));
         }
         if ended {
             let _ = runtime.wait();
@@ -132,7 +134,7 @@ fn wait_until_started(session: &Session, runtime: &mut Child) -> Result<Option<O
         }
         if Instant::now() > deadline {
             let _ = runtime.kill();
-            let _ = runtime.wait();
+            reap(runtime);
             return Err(Fault::new(Reason::TimedOut, "the program was not started in time"));
         }
     }
@@ -152,20 +154,33 @@ fn terminal(listener: &OwnedFd) -> Result<OwnedFd, Fault> {
         .ok_or_else(|| Fault::new(Reason::StartFailed, "no terminal was sent"))
 }
 
-fn pipes(runtime: &mut Child) -> Result<ExecIo, Fault> {
-    let missing = || Fault::new(Reason::Internal, "the session has no output");
-    Ok(ExecIo::Pipes {
-        stdin: runtime.stdin.take().map(OwnedFd::from),
-        stdout: runtime.stdout.take().map(OwnedFd::from).ok_or_else(missing)?,
-        stderr: runtime.stderr.take().map(OwnedFd::from).ok_or_else(missing)?,
-    })
-}
-
 struct Control {
-    runtime: Child,
+    /// The runtime, which ends with the program; absent once it has been collected.
+    runtime: Option<Child>,
     /// The program itself.
     process: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
+}
+
+impl Control {
+    fn runtime(&mut self) -> Result<&mut Child, Fault> {
+        self.runtime.as_mut().ok_or_else(|| Fault::new(Reason::Internal, "the session has ended"))
+    }
+
+    fn ended(&mut self) -> Result<OwnedFd, Fault> {
+        let pid = self.runtime()?.id().cast_signed();
+        pidfd_open(pid).map_err(|error| failed("hold the session", &error))
+    }
+
+    fn pipes(&mut self) -> Result<ExecIo, Fault> {
+        let missing = || Fault::new(Reason::Internal, "the session has no output");
+        let runtime = self.runtime()?;
+        Ok(ExecIo::Pipes {
+            stdin: runtime.stdin.take().map(OwnedFd::from),
+            stdout: runtime.stdout.take().map(OwnedFd::from).ok_or_else(missing)?,
+            stderr: runtime.stderr.take().map(OwnedFd::from).ok_or_else(missing)?,
+        })
+    }
 }
 
 impl ExecControl for Control {
@@ -187,17 +202,20 @@ impl ExecControl for Control {
     }
 
     fn exit_code(&mut self) -> Result<i32, Fault> {
-        let status = self.runtime.wait().map_err(|error| failed("wait for the program", &error))?;
+        let status = self.runtime()?.wait().map_err(|error| failed("wait for the program", &error))?;
+        self.runtime = None;
         Ok(status.code().unwrap_or(128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0)))
     }
 }
 
 impl Drop for Control {
-    /// Collects the runtime's process. It is not left running without anybody to talk to.
+    /// Ends a program that nobody talks to any more, and collects the runtime's process. That may take as
+    /// long as the kernel likes, so it is not waited for here.
     fn drop(&mut self) {
-        if let Ok(None) = self.runtime.try_wait() {
+        let Some(mut runtime) = self.runtime.take() else { return };
+        if !matches!(runtime.try_wait(), Ok(Some(_))) {
             self.kill();
-            let _ = self.runtime.wait();
+            reap(runtime);
         }
     }
 }

@@ -5,7 +5,7 @@ use edgelet_types::UnixMillis;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// The most lines that can be asked for from the end.
@@ -21,7 +21,7 @@ pub fn read(dir: &Path, from: &LogFrom) -> io::Result<LogBatch> {
         LogFrom::After(cursor) => *cursor,
     };
     let mut batch = Batch { lines: Vec::new(), begun: None, bytes: 0, next: start };
-    let at = files.iter().position(|file| file.inode == start.file);
+    let at = files.iter().position(|file| file.identity == start.file);
     // A file that is gone was rotated away: reading goes on with the oldest that is kept.
     let (rest, mut offset) = match at {
         Some(at) => (&files[at..], start.offset),
@@ -36,10 +36,31 @@ pub fn read(dir: &Path, from: &LogFrom) -> io::Result<LogBatch> {
     Ok(batch.end(LogEnd::Quiet))
 }
 
-/// An open log file. Its inode is its name here, because rotation changes the other one.
+/// An open log file with something in it. Rotation changes its name and file systems use inodes again, so
+/// what tells it from others is its inode together with its first entry, which has a time in nanoseconds.
 struct LogFile {
-    inode: u64,
+    identity: u64,
     file: File,
+}
+
+impl LogFile {
+    /// How much of the first entry is looked at: its time and the beginning of its text.
+    const HEAD: usize = 64;
+
+    /// `None` for a file without a whole entry: there is nothing in it to read or to go on from.
+    fn new(file: File) -> io::Result<Option<Self>> {
+        let mut head = [0; Self::HEAD];
+        let read = file.read_at(&mut head, 0)?;
+        let Some(entry) = head[..read].split_inclusive(|byte| *byte == b'\n').next() else { return Ok(None) };
+        if read < Self::HEAD && !entry.ends_with(b"\n") {
+            return Ok(None);
+        }
+        // FNV-1a: short, and nobody chooses the times.
+        let inode = file.metadata()?.ino().to_le_bytes();
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        let identity = inode.iter().chain(entry).fold(0xcbf2_9ce4_8422_2325, step);
+        Ok(Some(Self { identity, file }))
+    }
 }
 
 /// Every file of the log, oldest first. Opened at once, so that a rotation meanwhile takes nothing away.
@@ -63,7 +84,7 @@ fn files(dir: &Path) -> io::Result<Vec<LogFile>> {
             None => continue,
         };
         match File::open(entry.path()) {
-            Ok(file) => found.push((age, LogFile { inode: file.metadata()?.ino(), file })),
+            Ok(file) => found.extend(LogFile::new(file)?.map(|file| (age, file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -71,12 +92,12 @@ fn files(dir: &Path) -> io::Result<Vec<LogFile>> {
     found.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
     // A file that was rotated while the names were read is there twice.
     let mut files: Vec<LogFile> = found.into_iter().map(|(_, file)| file).collect();
-    files.dedup_by_key(|file| file.inode);
+    files.dedup_by_key(|file| file.identity);
     Ok(files)
 }
 
 fn first(files: &[LogFile]) -> LogCursor {
-    LogCursor { file: files.first().map_or(0, |file| file.inode), offset: 0 }
+    LogCursor { file: files.first().map_or(0, |file| file.identity), offset: 0 }
 }
 
 /// Where the last `lines` lines start.
@@ -84,12 +105,12 @@ fn tail(files: &[LogFile], lines: u64) -> io::Result<LogCursor> {
     let mut wanted = usize::try_from(lines.min(TAIL_LINES)).unwrap_or(usize::MAX);
     let Some(last) = files.last() else { return Ok(LogCursor::default()) };
     if wanted == 0 {
-        return Ok(LogCursor { file: last.inode, offset: last.file.metadata()?.len() });
+        return Ok(LogCursor { file: last.identity, offset: last.file.metadata()?.len() });
     }
     for file in files.iter().rev() {
         let starts = last_line_starts(&file.file, wanted)?;
         if starts.len() == wanted {
-            return Ok(LogCursor { file: file.inode, offset: starts[0] });
+            return Ok(LogCursor { file: file.identity, offset: starts[0] });
         }
         wanted -= starts.len();
     }
@@ -131,7 +152,7 @@ impl Batch {
     fn take(&mut self, file: &LogFile, offset: u64) -> io::Result<bool> {
         let mut reader = BufReader::new(&file.file);
         reader.seek(SeekFrom::Start(offset))?;
-        let cursor = |offset| LogCursor { file: file.inode, offset };
+        let cursor = |offset| LogCursor { file: file.identity, offset };
         if self.begun.is_none() {
             self.next = cursor(offset);
         }
@@ -248,6 +269,17 @@ mod tests {
         fs::remove_file(dir.path().join("0.log.1")).unwrap();
         let gone = LogCursor { file: u64::MAX, offset: 77 };
         assert_eq!(texts(&read(dir.path(), &LogFrom::After(gone)).unwrap()), ["three"]);
+    }
+
+    #[test]
+    fn an_inode_that_is_used_again_is_not_the_file_that_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        log(dir.path(), "0.log", &["stdout F one", "stdout F two"]);
+        let batch = read(dir.path(), &LogFrom::Start).unwrap();
+        // What two rotations behind a reader's back come to: the same inode, other entries, and fewer.
+        let file = File::options().write(true).truncate(true).open(dir.path().join("0.log")).unwrap();
+        writeln!(&file, "2026-01-01T00:00:00.000000002Z stdout F three").unwrap();
+        assert_eq!(texts(&read(dir.path(), &LogFrom::After(batch.next)).unwrap()), ["three"]);
     }
 
     #[test]

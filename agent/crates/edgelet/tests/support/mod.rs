@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -71,7 +72,8 @@ impl Node {
                 unshare
             }
         };
-        command.arg("daemon").env("EDGELET_PREFIX", self.root.path());
+        // A trace takes so long to write that it hides races at the end.
+        command.arg("daemon").env("EDGELET_PREFIX", self.root.path()).env_remove("RUST_BACKTRACE");
         self.daemon = Some(command.stdin(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
@@ -86,7 +88,8 @@ impl Node {
     pub fn stop_daemon(&mut self) {
         let mut daemon = self.daemon.take().expect("a running daemon");
         assert!(Command::new("kill").arg(daemon.id().to_string()).status().unwrap().success());
-        assert!(daemon.wait().unwrap().success(), "{}", self.daemon_log());
+        let (status, log) = (daemon.wait().unwrap(), self.daemon_log());
+        assert!(status.success() && !log.contains("panicked"), "{status}: {log}");
     }
 
     pub fn daemon_pid(&self) -> u32 {
@@ -101,6 +104,7 @@ impl Node {
         }
         self.kill_containers();
         self.unmount_all();
+        self.remove_groups();
         match fs::remove_dir_all(self.path("run")) {
             // The daemon had not come so far.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -215,6 +219,13 @@ impl Node {
             .collect()
     }
 
+    /// Takes `/run/edgelet` away under a node whose daemon does not run, as a service manager may that was not
+    /// told to keep it. Containers live on.
+    pub fn lose_run(&self) {
+        self.unmount_all();
+        fs::remove_dir_all(self.path("run")).unwrap();
+    }
+
     /// Kills whatever runs for this node: shims and their forks by their command lines, containers by their
     /// cgroups. A shim may just be starting one, so it is done until nobody is left.
     fn kill_containers(&self) {
@@ -241,6 +252,16 @@ impl Node {
         });
     }
 
+    /// What a reboot takes away by itself.
+    fn remove_groups(&self) {
+        let bundles = fs::read_dir(self.path("run/edgelet/containers")).into_iter().flatten().flatten();
+        for bundle in bundles {
+            let mut delete = Command::new(PROGRAM);
+            delete.arg0("edgelet-oci").arg("--root").arg(self.path("run/edgelet/oci"));
+            let _ = delete.args(["delete", "--force"]).arg(bundle.file_name()).status();
+        }
+    }
+
     fn unmount_all(&self) {
         for path in self.mounts().iter().rev() {
             let _ = Command::new("umount").args(["--lazy", path]).status();
@@ -258,18 +279,7 @@ impl Drop for Node {
             let _ = daemon.wait();
         }
         self.kill_containers();
-        let runtime = self.path("run/edgelet/oci");
-        for entry in fs::read_dir(&runtime).into_iter().flatten().flatten() {
-            let mut delete = Command::new(PROGRAM);
-            use std::os::unix::process::CommandExt;
-            let _ = delete
-                .arg0("edgelet-oci")
-                .arg("--root")
-                .arg(&runtime)
-                .args(["delete", "--force"])
-                .arg(entry.file_name())
-                .status();
-        }
+        self.remove_groups();
         self.unmount_all();
     }
 }
