@@ -16,12 +16,7 @@ use std::process::ExitCode;
 
 /// Runs the program with its whole `argv`. To be called from `main` before there is a second thread.
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    if let Err(error) = edgelet_sys::seal::seal_program(&args) {
-        eprintln!("edgelet-oci: seal the program: {error}");
-        return ExitCode::FAILURE;
-    }
-    let words = args.into_iter().skip(1).map(|word| word.to_string_lossy().into_owned());
-    match run(words.collect()) {
+    match run(&args) {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
             eprintln!("edgelet-oci: {message}");
@@ -31,7 +26,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 /// The answer is the exit code, or an error that has not been reported to the log yet.
-fn run(words: Vec<String>) -> Result<u8, String> {
+fn run(args: &[OsString]) -> Result<u8, String> {
+    let words: Vec<String> = args.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let (global, rest) = Global::parse(&words).map_err(|error| error.to_string())?;
     let (verb, rest) = match rest.split_first() {
         _ if global.help => ("help", rest),
@@ -39,6 +35,11 @@ fn run(words: Vec<String>) -> Result<u8, String> {
         Some((verb, rest)) => (verb.as_str(), rest),
         None => return Err(format!("no command\n{}", verbs::HELP)),
     };
+    // Where a container could reach this program through /proc/PID/exe. Before anything is opened: what
+    // follows may be done by a second execution.
+    if ["create", "run", "exec"].contains(&verb) {
+        edgelet_sys::seal::seal_program(args).map_err(|error| format!("seal the program: {error}"))?;
+    }
     let report = Report::open(global.log.as_deref(), global.json, global.debug)
         .map_err(|error| format!("open log: {error}"))?;
     report.install();
