@@ -38,5 +38,6 @@ fn unit_tests(arch: &Arch) -> Result<()> {
     for package in PORTABLE {
         command.args(["-p", package]);
     }
-    run(&mut command)
+    // Needs openat2(2), which qemu-user 7.2 does not know.
+    run(command.args(["--", "--skip", "usage::tests::"]))
 }

@@ -71,8 +71,12 @@ pub fn dir(arch: &Arch) -> PathBuf {
     target_dir().join("dist").join(arch.name)
 }
 
-/// A `cargo` command set up to build for `arch`.
+/// A `cargo` command set up to build tests for `arch`: static, and able to unwind, as a failing test must.
 pub fn cargo_for(arch: &Arch, arguments: &[&str]) -> Command {
+    cargo_with(arch, arguments, "-C target-feature=+crt-static")
+}
+
+fn cargo_with(arch: &Arch, arguments: &[&str], rustflags: &str) -> Command {
     let mut command = cargo(arguments);
     let upper = arch.target.to_uppercase().replace('-', "_");
     let lower = arch.target.replace('-', "_");
@@ -80,7 +84,7 @@ pub fn cargo_for(arch: &Arch, arguments: &[&str]) -> Command {
         .args(["--target", arch.target])
         .env(format!("CC_{lower}"), arch.cc)
         .env(format!("CFLAGS_{lower}"), arch.cflags)
-        .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), rustflags());
+        .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), rustflags);
     if arch.emulator.is_some() {
         command.env(format!("CARGO_TARGET_{upper}_LINKER"), arch.cc);
     }
@@ -88,11 +92,6 @@ pub fn cargo_for(arch: &Arch, arguments: &[&str]) -> Command {
         command.env(format!("CARGO_TARGET_{upper}_RUNNER"), emulator);
     }
     command
-}
-
-fn rustflags() -> String {
-    let script = workspace().join("xtask/no-unwind.ld");
-    format!("{RUSTFLAGS} -C link-arg=-Wl,-T,{}", script.display())
 }
 
 fn find(name: &str) -> Result<&'static Arch> {
@@ -103,7 +102,10 @@ fn find(name: &str) -> Result<&'static Arch> {
 }
 
 fn build_one(arch: &Arch) -> Result<()> {
-    let mut build = cargo_for(arch, &["build", "--release", "--locked", "-p", "edgelet", "-p", "hello"]);
+    let script = workspace().join("xtask/no-unwind.ld");
+    let rustflags = format!("{RUSTFLAGS} -C link-arg=-Wl,-T,{}", script.display());
+    let arguments = ["build", "--release", "--locked", "-p", "edgelet", "-p", "hello"];
+    let mut build = cargo_with(arch, &arguments, &rustflags);
     for (variable, format) in [("EDGELET_BUILD_TIME", "%cI"), ("EDGELET_GIT_COMMIT", "%H")] {
         let format = format!("--format={format}");
         // Without a checkout the program says that it does not know.
