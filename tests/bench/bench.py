@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import socket
 import statistics
@@ -151,7 +152,9 @@ def timed(command: list, environment: dict | None = None) -> tuple:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit code {process.returncode}")
-    return wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000, usage.ru_maxrss
+    # A program starts as a copy of this one: a peak below our own is ours.
+    peak = usage.ru_maxrss if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss else 0
+    return wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000, peak
 
 
 def report(samples: dict, ours: str) -> None:
@@ -160,9 +163,10 @@ def report(samples: dict, ours: str) -> None:
     for name, rows in samples.items():
         walls, cpus, peaks = zip(*rows)
         median = statistics.median(walls)
+        peak = statistics.median(peaks)
         print(
             f"{name:14}{min(walls):10.1f}{median:10.1f}{max(walls):10.1f}"
-            f"{statistics.median(cpus):10.1f}{statistics.median(peaks):10.0f}   {own / median:.2f}"
+            f"{statistics.median(cpus):10.1f}{f'{peak:.0f}' if peak else '-':>10}   {own / median:.2f}"
         )
 
 
