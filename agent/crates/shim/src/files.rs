@@ -1,6 +1,5 @@
 //! The files by which daemon and shim know each other, all in the container's bundle below `/run`.
 
-use edgelet_types::instance::Exit;
 use edgelet_types::workload::LogLimit;
 use edgelet_types::{ContainerId, Fault, UnixMillis, WorkloadId};
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ pub const ORDER: &str = "order.json";
 pub const SHIM_PID: &str = "shim.pid";
 /// The container's first process, as a host process id; written once its program runs.
 pub const INIT_PID: &str = "init.pid";
-/// How it ended; written when nothing of the container runs any more.
+/// How it ended, an [`Exit`](edgelet_types::instance::Exit); written when nothing of the container runs any more.
 pub const EXIT: &str = "exit.json";
 
 /// What a shim shall hold.
@@ -49,6 +48,3 @@ pub enum Report {
     /// Nothing was started and nothing is left.
     Failed(Fault),
 }
-
-/// What stands in [`EXIT`].
-pub type ExitFile = Exit;

@@ -32,7 +32,7 @@ pub enum InstanceState {
     },
     /// Its program has ended, and what it left is still to be removed.
     Exited(Exit),
-    /// Its shim died without saying how the program ended. Nothing of it runs any more.
+    /// Its shim died without saying how the program ended. What may still run of it ends when it is removed.
     Lost,
 }
 

@@ -4,7 +4,7 @@ use super::ManifestError;
 use super::check::{absolute, at, cpu_list, mib, not_supported};
 use super::file::{Container, Port, Ulimit, Variable};
 use super::mounts;
-use edgelet_types::workload::{Network, Resources};
+use edgelet_types::workload::{Network, Resources, ULIMITS};
 use edgelet_types::{Platform, WorkloadSpec};
 use std::collections::BTreeMap;
 
@@ -121,25 +121,6 @@ fn sysctls(
     }
     Ok(sysctls)
 }
-
-/// Names of `setrlimit(2)`, lower case, without `RLIMIT_`.
-const ULIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 fn ulimits(
     ulimits: BTreeMap<String, Ulimit>,

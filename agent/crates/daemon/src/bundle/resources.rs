@@ -2,6 +2,7 @@
 
 use super::spec::{BundleError, Facts};
 use edgelet_types::Workload;
+use edgelet_types::workload::ULIMITS;
 use serde_json::{Value, json};
 
 /// A fork bomb must not take the device down. Ample for any service, and below the kernel's own default
@@ -77,26 +78,8 @@ pub fn devices(facts: &Facts<'_>) -> Vec<Value> {
 
 /// The `process.rlimits` list. What is not set is inherited from the daemon.
 pub fn rlimits(workload: &Workload) -> Result<Vec<Value>, BundleError> {
-    const NAMES: [&str; 16] = [
-        "as",
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
     let limits = workload.spec.ulimits.iter().map(|(name, limit)| {
-        if !NAMES.contains(&name.as_str()) {
+        if !ULIMITS.contains(&name.as_str()) {
             return Err(BundleError::Rlimit(name.clone()));
         }
         Ok(json!({
