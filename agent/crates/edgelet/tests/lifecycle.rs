@@ -4,6 +4,7 @@
 
 mod support;
 
+use edgelet_testkit::layout::{Codec, Image, OciLayout, Tar};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use support::{Node, free_port, get, hello_manifest, wait_until};
@@ -87,6 +88,54 @@ fn exec_on_a_terminal_gives_the_program_one() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("TERM=xterm-256color\r\n"), "{text}");
+}
+
+#[test]
+fn a_terminal_has_the_size_of_ours_and_follows_it() {
+    let mut node = Node::new();
+    node.start();
+    let busybox = std::fs::read("/bin/busybox").unwrap();
+    let tar = Tar::new().dir("bin/", 0o755).program("bin/busybox", &busybox).symlink("bin/sh", "busybox");
+    let layout =
+        OciLayout::new().add(&Image::new().layer(tar.done(), Codec::Gzip), "docker.io/library/box:1");
+    node.ok(&["image", "load", "-f", layout.path().to_str().unwrap()]);
+    node.deploy(
+        "apiVersion: edgelet.iofog.org/v1\nkind: Microservice\nmetadata: { name: box }\nspec:\n  image: box:1\n  \
+         container:\n    entrypoint: [/bin/busybox, sleep, \"1000\"]\n",
+    );
+    node.wait_for_state("edgelet.box", "RUNNING");
+    let exec = format!("{} ms exec edgelet.box -- /bin/sh -c", env!("CARGO_BIN_EXE_edgelet"));
+    let watch = "/bin/busybox stty size; for i in 1 2 3 4 5 6; do /bin/busybox sleep 0.5; /bin/busybox stty size; done";
+    let script =
+        format!("stty rows 33 cols 77; (sleep 1; stty rows 44 cols 88 </dev/tty) & {exec} '{watch}'");
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &script, "/dev/null"])
+        .env("EDGELET_PREFIX", node.root.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    // What the outer terminal echoes may stand before the first.
+    let (before, after) = (text.find("33 77"), text.find("44 88"));
+    assert!(before.is_some() && after.is_some() && before < after, "{text}");
+    assert!(text.trim_end().ends_with("44 88"), "{text}");
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_zombie() {
+    let node = Node::with_sample_image();
+    let manifest = hello_manifest(free_port()) + "    entrypoint: [/nowhere]\n";
+    edgelet_testkit::write(node.path("manifest.yaml"), manifest);
+    node.fails(&["deploy", "-f", node.path("manifest.yaml").to_str().unwrap()]);
+    wait_until("the shim is collected", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", node.daemon_pid())).unwrap().flatten();
+        tasks
+            .map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default())
+            .all(|c| c.is_empty())
+    });
+    assert!(
+        node.inspect("edgelet.hello")["lastError"].as_str().unwrap().contains("executable file not found")
+    );
 }
 
 #[test]
