@@ -4,9 +4,8 @@
 
 mod support;
 
-use edgelet_testkit::layout::{Codec, Image, OciLayout, Tar};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use support::{Node, free_port, get, hello_manifest, wait_until};
 
 #[test]
@@ -51,74 +50,6 @@ fn a_program_that_cannot_start_is_tried_again_with_back_off_and_says_why() {
     let inspected = node.inspect("edgelet.hello");
     assert_eq!(inspected["restartCount"], 1, "{inspected}");
     assert!(inspected["lastError"].as_str().unwrap().contains("exitCode=1"));
-}
-
-#[test]
-fn exec_runs_beside_the_workload_and_its_exit_code_comes_back() {
-    let node = Node::with_sample_image();
-    node.deploy_hello();
-    let output = node.edgelet(&["ms", "exec", "edgelet.hello", "--", "/hello", "env"]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success());
-    assert!(text.contains("EDGELET_MICROSERVICE_NAME=hello"), "{text}");
-    let output = node.edgelet(&["ms", "exec", "edgelet.hello", "--", "/hello", "nonsense"]);
-    assert_eq!(output.status.code(), Some(2));
-    let (code, said) = node.fails(&["ms", "exec", "edgelet.hello", "--", "/nowhere"]);
-    assert!(code == 4 && said.contains("/nowhere"), "{code} {said}");
-    let sessions =
-        std::fs::read_dir(node.path("run/edgelet/containers")).unwrap().next().unwrap().unwrap().path();
-    wait_until("session files are gone", || {
-        std::fs::read_dir(&sessions)
-            .unwrap()
-            .flatten()
-            .all(|e| !e.file_name().to_string_lossy().starts_with("exec-"))
-    });
-}
-
-#[test]
-fn exec_on_a_terminal_gives_the_program_one() {
-    let node = Node::with_sample_image();
-    node.deploy_hello();
-    let exec = format!("{} ms exec edgelet.hello -- /hello env", env!("CARGO_BIN_EXE_edgelet"));
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &exec, "/dev/null"])
-        .env("EDGELET_PREFIX", node.root.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && text.contains("TERM=xterm-256color\r\n"), "{text}");
-}
-
-#[test]
-fn a_terminal_has_the_size_of_ours_and_follows_it() {
-    let mut node = Node::new();
-    node.start();
-    let busybox = std::fs::read("/bin/busybox").unwrap();
-    let tar = Tar::new().dir("bin/", 0o755).program("bin/busybox", &busybox).symlink("bin/sh", "busybox");
-    let layout =
-        OciLayout::new().add(&Image::new().layer(tar.done(), Codec::Gzip), "docker.io/library/box:1");
-    node.ok(&["image", "load", "-f", layout.path().to_str().unwrap()]);
-    node.deploy(
-        "apiVersion: edgelet.iofog.org/v1\nkind: Microservice\nmetadata: { name: box }\nspec:\n  image: box:1\n  \
-         container:\n    entrypoint: [/bin/busybox, sleep, \"1000\"]\n",
-    );
-    node.wait_for_state("edgelet.box", "RUNNING");
-    let exec = format!("{} ms exec edgelet.box -- /bin/sh -c", env!("CARGO_BIN_EXE_edgelet"));
-    let watch = "/bin/busybox stty size; for i in 1 2 3 4 5 6; do /bin/busybox sleep 0.5; /bin/busybox stty size; done";
-    let script =
-        format!("stty rows 33 cols 77; (sleep 1; stty rows 44 cols 88 </dev/tty) & {exec} '{watch}'");
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &script, "/dev/null"])
-        .env("EDGELET_PREFIX", node.root.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    // What the outer terminal echoes may stand before the first.
-    let (before, after) = (text.find("33 77"), text.find("44 88"));
-    assert!(before.is_some() && after.is_some() && before < after, "{text}");
-    assert!(text.trim_end().ends_with("44 88"), "{text}");
 }
 
 #[test]
