@@ -62,6 +62,13 @@ impl Failure {
         Self { code: body.code, message: body.message, remedy, hint: hint.map(str::to_owned) }
     }
 
+    /// Unlike a request, what is wanted stays wanted: nobody has to repeat it.
+    pub(crate) fn goes_on(mut self) -> Self {
+        self.remedy = Remedy::RetryLater;
+        self.hint = Some("the node goes on trying; see `edgelet ms inspect`".to_owned());
+        self
+    }
+
     /// Puts what was being done in front.
     pub(crate) fn context(mut self, doing: &str) -> Self {
         self.message = format!("{doing}: {}", self.message);

@@ -6,8 +6,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::process::Command;
-use support::{Node, free_port, get, hello_manifest, sample_image, wait_until};
+use support::{Node, free_port, get, hello_manifest, wait_until};
 
 /// Deploys a manifest that must be refused.
 #[track_caller]
@@ -87,44 +86,4 @@ fn an_image_in_use_stays_and_one_that_is_not_goes() {
     node.ok(&["image", "rm", "edgelet/hello:1"]);
     assert_eq!(node.json(&["image", "ls"])["count"], 0);
     assert_eq!(fs::read_dir(node.path("var/lib/edgelet/layers")).unwrap().count(), 0, "no layer is left");
-}
-
-#[test]
-fn a_full_disk_is_said_and_survived() {
-    let mut node = Node::new();
-    let data = node.path("var/lib/edgelet");
-    fs::create_dir_all(&data).unwrap();
-    fs::create_dir_all(node.path("etc/edgelet")).unwrap();
-    let config = "[profiles.default]\ndiskReserveMiB = 1\n";
-    File::create(node.path("etc/edgelet/config.toml")).unwrap().write_all(config.as_bytes()).unwrap();
-    // Room for the database and not for the image.
-    mount(&["-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs"], &data);
-    node.start();
-    let image = sample_image().to_str().unwrap();
-    let (_, said) = node.fails(&["image", "load", "-f", image]);
-    assert!(said.contains("NO_SPACE") || said.contains("space") || said.contains("free"), "{said}");
-    assert_eq!(node.json(&["image", "ls"])["count"], 0);
-    mount(&["-o", "remount,size=64m", "tmpfs"], &data);
-    node.ok(&["image", "load", "-f", image]);
-    let port = node.deploy_hello();
-    // The last byte goes while it runs.
-    mount(&["-o", "remount,size=16m", "tmpfs"], &data);
-    fill(&data);
-    node.kill_daemon();
-    node.start();
-    assert!(get(port).is_some());
-    node.wait_for_state("edgelet.hello", "RUNNING");
-    fs::remove_file(data.join("ballast")).unwrap();
-    node.ok(&["ms", "restart", "edgelet.hello"]);
-    wait_until("it serves again", || get(port).is_some());
-}
-
-fn mount(arguments: &[&str], target: &std::path::Path) {
-    assert!(Command::new("mount").args(arguments).arg(target).status().unwrap().success());
-}
-
-fn fill(directory: &std::path::Path) {
-    let mut ballast = File::create(directory.join("ballast")).unwrap();
-    let block = [0; 4096];
-    while ballast.write_all(&block).is_ok() {}
 }

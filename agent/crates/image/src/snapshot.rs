@@ -1,6 +1,7 @@
 //! A container's root file system: the image's layers with a writable one on top, by overlayfs.
 
 use crate::store::{ImageStore, storage_reason};
+use edgelet_sys::fsinfo::FsInfo;
 use edgelet_sys::place::{open_anchor, proc_path};
 use edgelet_sys::root::RootDir;
 use edgelet_types::image::ImageRecord;
@@ -85,14 +86,21 @@ impl ImageStore {
         read_only: bool,
     ) -> Result<(), MountError> {
         let lower = self.open_layers(image)?;
-        let scratch = Scratch::open(scratch, lower.first())?;
+        let dirs = Scratch::open(scratch, lower.first())?;
         let mount = |source: io::Error| MountError::Mount { target: target.to_owned(), source };
         let anchor = open_anchor(target).map_err(mount)?;
         let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
-        let options = options(&lower, &scratch);
+        let options = options(&lower, &dirs);
         let at = proc_path(anchor.as_fd());
         nix::mount::mount(Some("overlay"), at.as_str(), Some("overlay"), flags, Some(options.as_str()))
-            .map_err(|error| mount(error.into()))
+            .map_err(|error| mount(error.into()))?;
+        if !read_only && is_read_only(target).map_err(mount)? {
+            // What is wrong with the scratch is the failure to tell.
+            let _ = unmount(target);
+            let source = dirs.why_unwritable();
+            return Err(MountError::Directory { path: scratch.to_owned(), source });
+        }
+        Ok(())
     }
 
     /// The layers from the top down, each once: overlayfs does not take a directory twice, and all that a
@@ -146,6 +154,26 @@ impl Scratch {
         };
         make().map_err(bad)
     }
+
+    /// Finds the cause that the kernel did not say, by doing what it failed to do.
+    fn why_unwritable(&self) -> io::Error {
+        let probe =
+            || RootDir::from_fd(self.work.try_clone()?)?.place("probe").map(|probe| (probe.mkdir(0), probe));
+        match probe() {
+            Err(error) | Ok((Err(error), _)) => error,
+            Ok((Ok(()), probe)) => {
+                // Whatever it was has passed; a directory that stays here goes with the scratch.
+                let _ = probe.remove_all();
+                io::ErrorKind::ReadOnlyFilesystem.into()
+            }
+        }
+    }
+}
+
+/// The kernel mounts an overlay read-only, and says so in its log only, when it cannot prepare the work
+/// directory: for want of space, or of inodes.
+fn is_read_only(target: &Path) -> io::Result<bool> {
+    Ok(FsInfo::of(open_anchor(target)?)?.read_only)
 }
 
 fn attributes(layer: Option<&OwnedFd>) -> io::Result<(u32, u32, u32)> {

@@ -226,7 +226,8 @@ impl CreateError {
             Self::Exists(_) => Reason::Conflict,
             Self::Environment(_) => Reason::Internal,
             Self::Init(failure) => failure.reason(Reason::CreateFailed),
-            Self::Step { .. } | Self::Hook(_) | Self::Cgroup(_) => Reason::CreateFailed,
+            Self::Step { source, .. } => kernel_reason(source.raw_os_error(), Reason::CreateFailed),
+            Self::Hook(_) | Self::Cgroup(_) => Reason::CreateFailed,
         }
     }
 }
@@ -250,7 +251,8 @@ impl ExecError {
             Self::Invalid(_) => Reason::InvalidInput,
             Self::NotSupported { .. } => Reason::NotSupported,
             Self::Init(failure) => failure.reason(Reason::StartFailed),
-            Self::Step { .. } | Self::Cgroup(_) => Reason::StartFailed,
+            Self::Step { source, .. } => kernel_reason(source.raw_os_error(), Reason::StartFailed),
+            Self::Cgroup(_) => Reason::StartFailed,
         }
     }
 }
@@ -262,7 +264,8 @@ impl ControlError {
             Self::NotFound(_) => Reason::NotFound,
             Self::NotRunning(_) | Self::WrongState { .. } => Reason::Conflict,
             Self::Busy(_) => Reason::Conflict,
-            Self::Record { .. } | Self::Step { .. } | Self::Cgroup(_) => Reason::Internal,
+            Self::Step { source, .. } => kernel_reason(source.raw_os_error(), Reason::Internal),
+            Self::Record { .. } | Self::Cgroup(_) => Reason::Internal,
         }
     }
 }
@@ -274,8 +277,16 @@ impl InitFailure {
             || self.message.contains(crate::executable::DENIED)
         {
             true => Reason::InvalidInput,
-            false => otherwise,
+            false => kernel_reason(self.errno, otherwise),
         }
+    }
+}
+
+/// A full file system is for a person to mend, whichever step met it.
+fn kernel_reason(errno: Option<i32>, otherwise: Reason) -> Reason {
+    match errno {
+        Some(nix::libc::ENOSPC | nix::libc::EDQUOT) => Reason::NoSpace,
+        _ => otherwise,
     }
 }
 

@@ -31,8 +31,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     match run(&bundle, &arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Seen only when it happens before descriptor 2 is let go; after that the daemon sees a shim
-            // that died without a word.
+            // Seen only when it happens before descriptor 2 is let go. After that, what failed was to report
+            // or to write the exit file: the daemon sees a shim that died without a word.
             eprintln!("edgelet-shim: {}: {error}", bundle.display());
             ExitCode::FAILURE
         }
@@ -41,11 +41,13 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 
 fn run(bundle: &Path, arguments: &[OsString]) -> io::Result<()> {
     edgelet_sys::seal::seal_program(arguments)?;
-    publish_pid(bundle)?;
-    let order: Order = serde_json::from_slice(&std::fs::read(bundle.join(files::ORDER))?)?;
     let inherited = Inherited::take()?;
     detach()?;
-    match hold(bundle, &order, &inherited) {
+    let held = publish_pid(bundle).map_err(failed("write the shim's id")).and_then(|()| {
+        let order = read_order(bundle).map_err(failed("read the order"))?;
+        hold(bundle, &order, &inherited)
+    });
+    match held {
         Ok(exit) => publish_volatile(bundle, files::EXIT, &serde_json::to_vec(&exit)?, 0o600),
         Err(fault) => inherited.report(&Report::Failed(fault)),
     }
@@ -96,11 +98,12 @@ fn publish_pid(bundle: &Path) -> io::Result<()> {
     publish_volatile(bundle, files::SHIM_PID, format!("{pid} {started}").as_bytes(), 0o600)
 }
 
+fn read_order(bundle: &Path) -> io::Result<Order> {
+    Ok(serde_json::from_slice(&std::fs::read(bundle.join(files::ORDER))?)?)
+}
+
 /// Starts the container and holds it until nothing of it runs any more.
 fn hold(bundle: &Path, order: &Order, inherited: &Inherited) -> Result<Exit, Fault> {
-    let failed = |doing: &'static str| {
-        move |error: io::Error| Fault::chain(Reason::CreateFailed, &error).context(doing)
-    };
     let journal = Journal::open(&order.log_dir, order.log_limit).map_err(failed("open the log"))?;
     let (stdout, stdout_end) = pipe().map_err(failed("make a pipe"))?;
     let (stderr, stderr_end) = pipe().map_err(failed("make a pipe"))?;
@@ -174,6 +177,16 @@ fn clean_up(order: &Order, relay: &mut Relay) -> Result<bool, Fault> {
         runtime.delete(&id, true)?;
         Ok(oom_killed)
     })
+}
+
+fn failed(doing: &'static str) -> impl Fn(io::Error) -> Fault {
+    move |error| {
+        let reason = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
+            _ => Reason::CreateFailed,
+        };
+        Fault::chain(reason, &error).context(doing)
+    }
 }
 
 fn wall_clock() -> UnixMillis {

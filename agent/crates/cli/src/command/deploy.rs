@@ -87,12 +87,11 @@ fn failed(status: ApplyStatus, doing: &str) -> Failure {
     let doing = format!("{doing}: {}", status.stage);
     match status.error {
         Some(body) => {
-            let mut failure = Failure::api(body).context(&doing);
-            // Unlike a request, a deployment stays wanted.
-            if failure.remedy == Remedy::RetryLater {
-                failure.hint = Some("the node goes on trying; see `edgelet ms inspect`".to_owned());
+            let failure = Failure::api(body).context(&doing);
+            match failure.remedy {
+                Remedy::RetryLater => failure.goes_on(),
+                _ => failure,
             }
-            failure
         }
         None => Failure::local(Code::Internal, format!("{doing}: failed, and the daemon does not say why")),
     }

@@ -220,7 +220,7 @@ fn publish_json(dir: &Path, name: &str, value: &impl serde::Serialize) -> Result
 
 fn failed(doing: &'static str, error: &io::Error) -> Fault {
     let reason = match error.kind() {
-        io::ErrorKind::StorageFull => Reason::NoSpace,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
         _ => Reason::CreateFailed,
     };
     Fault::chain(reason, error).context(doing)
