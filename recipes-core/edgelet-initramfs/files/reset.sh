@@ -1,0 +1,29 @@
+# Factory reset: everything on the data partition goes, or everything but who this device is.
+# The system asks by the file os/reset on the partition, whose text is "all" or "keep-identity"; somebody at
+# the loader by edgelet.reset on the kernel's command line, which also serves when the file system is gone.
+
+# By the loader: a new file system, since the old one may not be readable at all.
+reset_asked_by_loader() {
+    [ "$(parameter edgelet.reset)" = all ] || return 0
+    say "factory reset: making a new data file system on $1"
+    mke2fs -q -F -t ext4 -L data -m 1 "$1" || say "$1 cannot be formatted"
+}
+
+# By the system: file by file with the order going last, so that a cut on the way only means that it is
+# done again.
+reset_asked_by_system() {
+    order=/sysroot/data/os/reset
+    [ -f "$order" ] || return 0
+    keep=$(cat "$order")
+    say "factory reset: $keep"
+    for entry in /sysroot/data/* /sysroot/data/.[!.]*; do
+        case ${entry#/sysroot/data/} in
+            os | lost+found) ;;
+            identity) [ "$keep" = keep-identity ] || rm -rf "$entry" ;;
+            *) rm -rf "$entry" ;;
+        esac
+    done
+    sync
+    rm -rf /sysroot/data/os
+    sync
+}

@@ -1,0 +1,60 @@
+# What outlives a boot: places of the read-only root that show directories of the data partition, and /var,
+# which is the root's with memory on top.
+
+bind_state() {
+    mount_var
+    [ "$(cat /run/edgelet-os/data)" = ok ] || return 0
+    name_device
+    seed etc/edgelet
+    show edgelet var/lib/edgelet 0700
+    show log/edgelet var/log/edgelet 0755
+    show systemd var/lib/systemd 0755
+    show etc/edgelet etc/edgelet 0755
+    # In images that have it.
+    [ ! -d /sysroot/etc/dropbear ] || show identity/ssh etc/dropbear 0700
+    mkdir -p /sysroot/data/rauc /sysroot/data/os
+}
+
+mount_var() {
+    mkdir -p /run/edgelet-os/var/upper /run/edgelet-os/var/work
+    mount -t overlay -o lowerdir=/sysroot/var,upperdir=/run/edgelet-os/var/upper,workdir=/run/edgelet-os/var/work \
+        overlay /sysroot/var
+}
+
+# Shows directory $1 of the data partition at $2 of the root.
+show() {
+    if [ ! -d "/sysroot/data/$1" ]; then
+        mkdir -p "/sysroot/data/$1"
+        chmod "$3" "/sysroot/data/$1"
+    fi
+    # In /var only; elsewhere the root has it.
+    [ -d "/sysroot/$2" ] || mkdir -p "/sysroot/$2"
+    mount --bind "/sysroot/data/$1" "/sysroot/$2" || say "cannot show /data/$1 at /$2"
+}
+
+# The first boot starts from what the system ships. Complete under its name, or not there.
+seed() {
+    [ ! -e "/sysroot/data/$1" ] || return 0
+    mkdir -p "/sysroot/data/${1%/*}"
+    rm -rf "/sysroot/data/$1.new"
+    cp -a "/sysroot/$1" "/sysroot/data/$1.new"
+    sync
+    mv "/sysroot/data/$1.new" "/sysroot/data/$1"
+}
+
+# Who this device is: made once, at random, before anything asks for it.
+name_device() {
+    mkdir -p /sysroot/data/identity
+    keep machine-id "$(tr -d - </proc/sys/kernel/random/uuid)"
+    keep hostname "edgelet-$(cut -c 1-8 /sysroot/data/identity/machine-id)"
+}
+
+keep() {
+    file=/sysroot/data/identity/$1
+    if [ ! -s "$file" ]; then
+        echo "$2" >"$file.new"
+        sync
+        mv "$file.new" "$file"
+    fi
+    mount --bind "$file" "/sysroot/etc/$1" || say "cannot show $file at /etc/$1"
+}
