@@ -56,7 +56,9 @@ impl Terminal {
         let inner = command(server.prefix(), args);
         let slave = || OwnedFd::try_clone(&pty.slave).expect("a descriptor");
         // `setsid -c` makes it the controlling terminal, so that the kernel tells of size changes.
+        // What the caller's own terminal can do is not to matter.
         let child = Command::new("setsid")
+            .env("TERM", "xterm")
             .arg("-c")
             .arg(inner.get_program())
             .args(inner.get_args())
