@@ -60,6 +60,11 @@ impl EngineHandle {
         answered.recv().map_err(|_| gone())
     }
 
+    /// Has `call` run on the engine's thread, some time. `false` when there is no room for it now.
+    pub fn post(&self, call: impl FnOnce() + Send + 'static) -> bool {
+        self.events.try_send(Event::Call(Box::new(move |_, _| call()))).is_ok()
+    }
+
     /// Tells what became of an instance.
     pub fn instance(&self, instance: Instance) {
         self.tell(Event::Instance(instance));

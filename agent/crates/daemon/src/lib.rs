@@ -7,7 +7,8 @@
 //! - One daemon per node: it holds [`edgelet_types::Layout::daemon_lock`].
 //! - The daemon may be killed at any instant. Whatever it was doing is finished or undone by the next one,
 //!   and no container notices.
-//! - A defect in one thread ends the process: a node without its engine must not look alive.
+//! - A defect in one thread ends the process: a node without its engine must not look alive. One that hangs
+//!   ends the heartbeat that a service manager watches.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod bundle;
 mod configuration;
 mod containers;
 mod drive;
+mod heartbeat;
 mod logging;
 mod machine;
 mod node;

@@ -3,7 +3,8 @@
 use crate::adapters::{KernelEntropy, StoreCatalog, StoreLedger};
 use crate::configuration::{self, Loaded};
 use crate::containers::Watcher;
-use crate::drive::{self, EngineHandle, Machine, wall_clock};
+use crate::drive::{self, EngineHandle, wall_clock};
+use crate::heartbeat::{Alive, Heartbeat, Vital};
 use crate::machine::LocalMachine;
 use crate::node::LocalNode;
 use crate::pulls::Pulls;
@@ -11,6 +12,7 @@ use crate::{build, logging};
 use edgelet_engine::{Engine, Now, Settings};
 use edgelet_image::{ImageStore, StoreOptions};
 use edgelet_store::Store;
+use edgelet_sys::notify::Manager;
 use edgelet_types::config::Config;
 use edgelet_types::{Fault, Layout, Platform, Reason};
 use nix::sys::signal::{SigSet, Signal};
@@ -53,6 +55,8 @@ pub fn run(layout: &Layout) -> ExitCode {
 }
 
 fn serve(layout: &Layout, stop: &SigSet) -> Result<(), Fault> {
+    // First: it has to be done before there are threads.
+    let manager = Manager::take().map_err(|error| bad_environment(&error))?;
     check_machine(layout)?;
     make_directories(layout)?;
     let _only_one = lock(layout)?;
@@ -61,12 +65,21 @@ fn serve(layout: &Layout, stop: &SigSet) -> Result<(), Fault> {
     if let Some(warning) = &warning {
         log::warn!("{warning}");
     }
-    let node = Running::start(layout, Arc::new(config), warning)?;
+    let (node, vitals) = Running::start(layout, Arc::new(config), warning)?;
+    let heartbeat = manager.map(|manager| Heartbeat::start(manager, vitals)).transpose();
+    let heartbeat = heartbeat.map_err(|error| failed("start the heartbeat", &error))?;
     log::info!("node started version={} prefix={}", build::version().version, layout.prefix().display());
     let signal = stop.wait().map_err(|error| Fault::new(Reason::Internal, error))?;
     log::info!("node stopping signal={signal}, containers go on");
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.stop();
+    }
     node.stop();
     Ok(())
+}
+
+fn bad_environment(error: &io::Error) -> Fault {
+    Fault::chain(Reason::InvalidInput, error).context("read what the service manager wants")
 }
 
 /// What nothing can be run without, said once and at once instead of at every start of a container.
@@ -98,18 +111,37 @@ struct Running {
 }
 
 impl Running {
-    fn start(layout: &Layout, config: Arc<Config>, warning: Option<String>) -> Result<Self, Fault> {
+    /// Starts every part, and gives the threads of which each is needed for the whole to work.
+    fn start(
+        layout: &Layout,
+        config: Arc<Config>,
+        warning: Option<String>,
+    ) -> Result<(Self, Vec<Vital>), Fault> {
         let store = Arc::new(Store::open(&layout.database())?);
         let images = Arc::new(open_images(layout, &config, &store)?);
         let pulls = Arc::new(Pulls::new(images.clone(), config.clone()));
         let engine = recover(&store, &config)?;
-        let (engine, engine_thread) =
-            drive::start(engine, |handle| machine(layout, &config, &images, &pulls, handle))
-                .map_err(|error| failed("start the engine", &error))?;
+        let mut watcher = None;
+        let (engine, engine_thread) = drive::start(engine, |handle| {
+            let watcher = watcher.insert(Watcher::start(layout.clone(), handle)?).clone();
+            let (layout, config, images, pulls) =
+                (layout.clone(), config.clone(), images.clone(), pulls.clone());
+            Ok(Arc::new(LocalMachine::new(layout, config, images, pulls, watcher)))
+        })
+        .map_err(|error| failed("start the engine", &error))?;
         let node = Arc::new(LocalNode::new(layout.clone(), config, engine.clone(), images, pulls, warning));
         let (stop_api, stopped) = tokio::sync::oneshot::channel();
-        let api_thread = start_api(layout, node.clone(), stopped)?;
-        Ok(Self { node, engine, engine_thread, stop_api, api_thread })
+        // One question at a time.
+        let (ask_api, asked) = tokio::sync::mpsc::channel(1);
+        let api_thread = start_api(layout, node.clone(), stopped, asked)?;
+        let asked_engine = engine.clone();
+        let vitals = [
+            Some(Vital::new("engine", move |alive| asked_engine.post(move || alive.say()))),
+            watcher.map(|watcher| Vital::new("watch", move |alive| watcher.ask(alive))),
+            Some(Vital::new("api", move |alive| ask_api.try_send(alive).is_ok())),
+        ];
+        let node = Self { node, engine, engine_thread, stop_api, api_thread };
+        Ok((node, vitals.into_iter().flatten().collect()))
     }
 
     /// Ends the API first, so that nothing is accepted that would not be done, then the engine.
@@ -188,22 +220,12 @@ fn recover(store: &Arc<Store>, config: &Config) -> Result<Engine, Fault> {
     Engine::recover(Box::new(StoreLedger(store.clone())), Box::new(KernelEntropy), settings, now)
 }
 
-fn machine(
-    layout: &Layout,
-    config: &Arc<Config>,
-    images: &Arc<ImageStore>,
-    pulls: &Arc<Pulls>,
-    engine: EngineHandle,
-) -> io::Result<Arc<dyn Machine>> {
-    let watcher = Watcher::start(layout.clone(), engine)?;
-    Ok(Arc::new(LocalMachine::new(layout.clone(), config.clone(), images.clone(), pulls.clone(), watcher)))
-}
-
 /// Binds the socket and serves it on a thread of its own.
 fn start_api(
     layout: &Layout,
     node: Arc<LocalNode>,
     stopped: tokio::sync::oneshot::Receiver<()>,
+    mut asked: tokio::sync::mpsc::Receiver<Alive>,
 ) -> Result<JoinHandle<()>, Fault> {
     let listener = bind(&layout.socket())
         .map_err(|error| failed("bind the socket", &error).context(layout.socket().display()))?;
@@ -218,6 +240,11 @@ fn start_api(
             // Cannot fail: the runtime has I/O and the listener does not block.
             let listener =
                 tokio::net::UnixListener::from_std(listener).expect("a listener on a runtime with I/O");
+            tokio::spawn(async move {
+                while let Some(alive) = asked.recv().await {
+                    alive.say();
+                }
+            });
             edgelet_api::serve(listener, node, async {
                 // The other end being dropped means the same.
                 let _ = stopped.await;

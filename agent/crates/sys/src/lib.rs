@@ -18,6 +18,7 @@ pub mod console;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
+pub mod notify;
 pub mod process;
 pub mod procfs;
 pub mod seal;

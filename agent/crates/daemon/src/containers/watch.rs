@@ -2,6 +2,7 @@
 
 use super::bundle_dir;
 use crate::drive::EngineHandle;
+use crate::heartbeat::Alive;
 use edgelet_types::instance::{Instance, InstanceState};
 use edgelet_types::{ContainerId, Layout};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -9,24 +10,31 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Waits on all shims with one thread, and tells the engine what became of each.
 #[derive(Clone)]
 pub struct Watcher {
-    watched: Arc<Mutex<HashMap<ContainerId, OwnedFd>>>,
+    shared: Arc<Shared>,
     wake: Arc<PipeWriter>,
+}
+
+#[derive(Default)]
+struct Shared {
+    watched: Mutex<HashMap<ContainerId, OwnedFd>>,
+    /// Who wants to know whether the thread gets on.
+    asked: Mutex<Option<Alive>>,
 }
 
 impl Watcher {
     /// Starts the thread.
     pub fn start(layout: Layout, engine: EngineHandle) -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
-        let watcher = Self { watched: Arc::default(), wake: Arc::new(wake) };
-        let watched = watcher.watched.clone();
+        let watcher = Self { shared: Arc::default(), wake: Arc::new(wake) };
+        let shared = watcher.shared.clone();
         thread::Builder::new().name("watch".into()).spawn(move || {
-            if let Err(error) = run(&layout, &engine, &watched, woken) {
+            if let Err(error) = run(&layout, &engine, &shared, woken) {
                 // Without this thread exits would go unseen; a restart of the daemon sees them all.
                 panic!("watch containers: {error}");
             }
@@ -36,20 +44,21 @@ impl Watcher {
 
     /// Watches a shim until it ends. Watching one again changes nothing.
     pub fn watch(&self, container: &ContainerId, shim: OwnedFd) -> io::Result<()> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).entry(container.clone()).or_insert(shim);
+        held(&self.shared.watched).entry(container.clone()).or_insert(shim);
         (&*self.wake).write_all(b"+")
+    }
+
+    /// Has the thread say that it gets on. `false` when it cannot be asked.
+    pub fn ask(&self, alive: Alive) -> bool {
+        *held(&self.shared.asked) = Some(alive);
+        (&*self.wake).write_all(b"?").is_ok()
     }
 }
 
-fn run(
-    layout: &Layout,
-    engine: &EngineHandle,
-    watched: &Mutex<HashMap<ContainerId, OwnedFd>>,
-    mut woken: PipeReader,
-) -> io::Result<()> {
+fn run(layout: &Layout, engine: &EngineHandle, shared: &Shared, mut woken: PipeReader) -> io::Result<()> {
     loop {
         let shims: Vec<(ContainerId, OwnedFd)> = {
-            let watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
+            let watched = held(&shared.watched);
             let copies = watched.iter().map(|(id, shim)| Ok((id.clone(), shim.try_clone()?)));
             copies.collect::<io::Result<_>>()?
         };
@@ -65,15 +74,22 @@ fn run(
             if woken.read(&mut [0])? == 0 {
                 return Ok(());
             }
+            if let Some(alive) = held(&shared.asked).take() {
+                alive.say();
+            }
         }
         for ((container, shim), _) in shims.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             // Collects a child of ours. A shim that an earlier daemon started is nobody's child here
             // (ECHILD), and `init` collects it.
             let _ = waitid(Id::PIDFd(shim.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-            watched.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
+            held(&shared.watched).remove(container);
             ended(layout, engine, container);
         }
     }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells the engine what the shim left as its last word.

@@ -20,6 +20,8 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Node {
     pub root: tempfile::TempDir,
     daemon: Option<Child>,
+    /// What the daemon finds in its environment besides our own.
+    pub environment: Vec<(&'static str, String)>,
     /// Run the daemon with another boot id, as after a reboot.
     boot: Option<String>,
 }
@@ -30,6 +32,7 @@ impl Node {
         Self {
             root: tempfile::Builder::new().prefix("edgelet-test").tempdir().unwrap(),
             daemon: None,
+            environment: Vec::new(),
             boot: None,
         }
     }
@@ -74,6 +77,7 @@ impl Node {
         };
         // A trace takes so long to write that it hides races at the end.
         command.arg("daemon").env("EDGELET_PREFIX", self.root.path()).env_remove("RUST_BACKTRACE");
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         self.daemon = Some(command.stdin(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
