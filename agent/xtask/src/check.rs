@@ -1,7 +1,8 @@
 //! The checks of every change, cheap ones first.
 
-use crate::layering;
+use crate::generated::Mode;
 use crate::run::{cargo, run};
+use crate::{crates_inc, layering};
 use anyhow::Result;
 
 /// Everything that needs no run of our own code.
@@ -9,6 +10,7 @@ pub fn all() -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
     layering::check()?;
+    crates_inc::make(Mode::Check)?;
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
     run(cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked", "--quiet"])
         .env("RUSTDOCFLAGS", "-D warnings"))?;

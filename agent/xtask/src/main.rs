@@ -5,22 +5,26 @@
 mod arch;
 mod budgets;
 mod check;
+mod crates_inc;
 mod dist;
 mod fuzz;
+mod generated;
 mod layering;
 mod run;
 mod sample;
 
 use anyhow::{Result, bail};
+use generated::Mode;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask <word>
 
-  check                format, clippy, layering, docs, deny: everything that needs no run
+  check                format, clippy, layering, generated files, docs, deny: everything that needs no run
   test [FILTER...]     unit and crate tests
   layering             which crate uses which, against the allowed table
   dist [ARCH...]       release builds at target/dist/ARCH (x86_64 aarch64 armv7 riscv64; all by default)
+  crates-inc [--check] the recipe's list of crates, from Cargo.lock
   arch                 foreign programs of dist under emulation: they start, portable unit tests pass
   fuzz SECONDS         every fuzz target for so long
   budgets              sizes of what dist built, memory of a running node (root), against budgets.toml
@@ -45,6 +49,7 @@ fn dispatch(words: &[String]) -> Result<()> {
         Some(("test", filters)) => check::test(filters),
         Some(("layering", [])) => layering::check(),
         Some(("dist", architectures)) => dist::build(architectures),
+        Some(("crates-inc", arguments)) => crates_inc::make(Mode::parse(arguments)?),
         Some(("arch", [])) => arch::check(),
         Some(("fuzz", [seconds])) => fuzz::all(seconds.parse()?),
         Some(("budgets", [])) => budgets::check(),
