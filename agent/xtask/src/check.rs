@@ -2,7 +2,7 @@
 
 use crate::generated::Mode;
 use crate::run::{cargo, run};
-use crate::{crates_inc, layering};
+use crate::{crates_inc, layering, man};
 use anyhow::Result;
 
 /// Everything that needs no run of our own code.
@@ -12,6 +12,7 @@ pub fn all() -> Result<()> {
     layering::check()?;
     crates_inc::make(Mode::Check)?;
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    man::make(Mode::Check)?;
     run(cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked", "--quiet"])
         .env("RUSTDOCFLAGS", "-D warnings"))?;
     // The advisory database is a download of its own: `cargo deny check advisories` where it can be had.

@@ -10,6 +10,7 @@ mod dist;
 mod fuzz;
 mod generated;
 mod layering;
+mod man;
 mod run;
 mod sample;
 
@@ -25,6 +26,7 @@ cargo xtask <word>
   layering             which crate uses which, against the allowed table
   dist [ARCH...]       release builds at target/dist/ARCH (x86_64 aarch64 armv7 riscv64; all by default)
   crates-inc [--check] the recipe's list of crates, from Cargo.lock
+  man [--check]        man pages and completions, from the command line's definition
   arch                 foreign programs of dist under emulation: they start, portable unit tests pass
   fuzz SECONDS         every fuzz target for so long
   budgets              sizes of what dist built, memory of a running node (root), against budgets.toml
@@ -50,6 +52,7 @@ fn dispatch(words: &[String]) -> Result<()> {
         Some(("layering", [])) => layering::check(),
         Some(("dist", architectures)) => dist::build(architectures),
         Some(("crates-inc", arguments)) => crates_inc::make(Mode::parse(arguments)?),
+        Some(("man", arguments)) => man::make(Mode::parse(arguments)?),
         Some(("arch", [])) => arch::check(),
         Some(("fuzz", [seconds])) => fuzz::all(seconds.parse()?),
         Some(("budgets", [])) => budgets::check(),

@@ -22,6 +22,7 @@ mod yaml;
 
 pub use command::Hooks;
 
+use clap::CommandFactory;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -34,4 +35,9 @@ pub fn run(args: impl Iterator<Item = OsString>, hooks: Hooks) -> ExitCode {
         args::Parsed::Help(text) => output::show_help(&text),
         args::Parsed::Wrong(failure, look) => output::report(&failure, look),
     }
+}
+
+/// The command tree, for those who write manuals of it.
+pub fn command() -> clap::Command {
+    args::Line::command()
 }

@@ -401,4 +401,16 @@ mod tests {
             assert_eq!(signal_number(text), want, "{text:?}");
         }
     }
+    #[test]
+    fn the_manual_names_every_command_and_option() {
+        let page = include_str!("../../../../assets/man/edgelet-oci.8").replace("\\-", "-");
+        let shown = |word: &str| page.contains(&format!("\\fB{word}\\fR"));
+        let commands = HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        let options = [&CREATE, &EXEC].into_iter().flat_map(|known| known.flags.iter().chain(known.values));
+        let options =
+            options.map(|name| if name.len() == 1 { format!("-{name}") } else { format!("--{name}") });
+        let missing: Vec<String> =
+            commands.map(str::to_owned).chain(options).filter(|word| !shown(word)).collect();
+        assert_eq!(missing, [""; 0]);
+    }
 }
