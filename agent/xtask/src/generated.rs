@@ -1,7 +1,8 @@
 //! Files that are made from others and committed all the same, because those who use them have no cargo.
 
 use anyhow::{Context, Result, bail};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What to do with a generated file.
@@ -57,7 +58,8 @@ fn write(file: &Generated) -> Result<()> {
     }
     let dir = file.path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-    fs::write(&file.path, &file.text).with_context(|| format!("write {}", file.path.display()))
+    let written = File::create(&file.path).and_then(|mut made| made.write_all(file.text.as_bytes()));
+    written.with_context(|| format!("write {}", file.path.display()))
 }
 
 fn is_current(file: &Generated) -> bool {
@@ -81,7 +83,7 @@ mod tests {
         assert!(check().expect_err("absent").contains("d/a"));
         apply(Mode::Write, "word", &files).expect("write");
         assert_eq!(check(), Ok(()));
-        fs::write(&files[1].path, "b\n ").expect("write");
+        File::create(&files[1].path).and_then(|mut made| made.write_all(b"other")).expect("write");
         let error = check().expect_err("stale");
         assert!(
             error.contains("d/b") && !error.contains("d/a") && error.contains("cargo xtask word"),
