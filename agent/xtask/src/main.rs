@@ -11,6 +11,7 @@ mod fuzz;
 mod generated;
 mod layering;
 mod man;
+mod reproducible;
 mod run;
 mod sample;
 
@@ -25,6 +26,8 @@ cargo xtask <word>
   test [FILTER...]     unit and crate tests
   layering             which crate uses which, against the allowed table
   dist [ARCH...]       release builds at target/dist/ARCH (x86_64 aarch64 armv7 riscv64; all by default)
+  dist --check-reproducible [ARCH...]
+                       the same, then once more from a copy elsewhere, which must give the same bytes
   crates-inc [--check] the recipe's list of crates, from Cargo.lock
   man [--check]        man pages and completions, from the command line's definition
   arch                 foreign programs of dist under emulation: they start, portable unit tests pass
@@ -50,6 +53,9 @@ fn dispatch(words: &[String]) -> Result<()> {
         Some(("check", [])) => check::all(),
         Some(("test", filters)) => check::test(filters),
         Some(("layering", [])) => layering::check(),
+        Some(("dist", [word, architectures @ ..])) if word == "--check-reproducible" => {
+            reproducible::check(architectures)
+        }
         Some(("dist", architectures)) => dist::build(architectures),
         Some(("crates-inc", arguments)) => crates_inc::make(Mode::parse(arguments)?),
         Some(("man", arguments)) => man::make(Mode::parse(arguments)?),
