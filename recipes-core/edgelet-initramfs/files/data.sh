@@ -10,8 +10,11 @@ grow_data() {
     # In sectors; 4 MiB are not worth a write.
     [ $(($(cat "/sys/class/block/$disk/size") - end)) -gt 8192 ] || return 0
     say "growing the data partition to the end of $disk"
-    echo ', +' | sfdisk --quiet -N "$(cat "$block/partition")" "/dev/$disk" ||
+    number=$(cat "$block/partition")
+    echo ', +' | sfdisk --quiet -N "$number" "/dev/$disk" ||
         say "the data partition keeps its size: the partition table could not be written"
+    # Every medium that was written with one image had the same identity until now.
+    sfdisk --quiet --part-uuid "/dev/$disk" "$number" "$(cat /proc/sys/kernel/random/uuid)" || say "the medium keeps its identity"
 }
 
 prepare_data() {

@@ -13,19 +13,23 @@ find_disk() {
     echo "$disk" >/run/edgelet-os/disk
 }
 
-# The medium of partition LABEL. The loader says by the identity of its own partition which one it read from;
-# a loader that does not say gets the first.
+# The medium with a partition LABEL. The loader says which one it read from, by the identity of the data
+# partition on it; when it cannot say, the first one is taken.
 disk_of() {
-    identity=$(parameter edgelet.boot)
-    for uevent in /sys/class/block/*/uevent; do
-        if [ -n "$identity" ]; then
-            grep -qix "PARTUUID=$identity" "$uevent" || continue
-        else
-            grep -qx "PARTNAME=$1" "$uevent" || continue
-        fi
-        whole=$(readlink -f "${uevent%/uevent}/..")
-        [ -n "$(partition_of "${whole##*/}" "$1")" ] && echo "${whole##*/}" && return
+    identity=$(parameter edgelet.medium)
+    for block in /sys/block/*; do
+        name=${block##*/}
+        [ -n "$(partition_of "$name" "$1")" ] || continue
+        [ -z "$identity" ] || [ "$(identity_of "$name")" = "$identity" ] || continue
+        echo "$name"
+        return
     done
+}
+
+# From the partition table itself: kernels before 6.13 do not tell it.
+identity_of() {
+    number=$(cat "/sys/class/block/$(basename "$(partition_of "$1" data)")/partition")
+    sfdisk --part-uuid "/dev/$1" "$number" | tr '[:upper:]' '[:lower:]'
 }
 
 # The device of partition LABEL on our medium; empty when there is none.
