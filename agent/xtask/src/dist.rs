@@ -115,9 +115,14 @@ impl Stamp {
 
 /// Builds for the named architectures, or for all, and prints the sizes.
 pub fn build(names: &[String]) -> Result<()> {
-    let (place, stamp) = (Place::own()?, Stamp::find());
-    for arch in choose(names)? {
-        compile(arch, &place, &stamp)?;
+    build_as(&choose(names)?, &Stamp::find())
+}
+
+/// Builds what calls itself `stamp`.
+pub fn build_as(architectures: &[&Arch], stamp: &Stamp) -> Result<()> {
+    let place = Place::own()?;
+    for arch in architectures {
+        compile(arch, &place, stamp)?;
         publish(arch, &place)?;
     }
     Ok(())
