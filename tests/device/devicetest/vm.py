@@ -35,7 +35,7 @@ class Result:
 
 
 class Vm:
-    """One machine from power on to power off. Use as a context manager: no process is left behind."""
+    """One machine. It may be powered on again after it was off; `close` ends it."""
 
     def __init__(self, machine: Machine, disk: Path, media: Path | None = None, network: bool = False,
                  clock: str = "utc", memory_mib: int = 1024, name: str = "machine"):
@@ -50,13 +50,8 @@ class Vm:
         self._results: dict[int, tuple[int, str]] = {}
         self._number = 0
 
-    def __enter__(self) -> "Vm":
-        self.start()
-        return self
-
-    def __exit__(self, kind, error, _) -> None:
-        if kind is not None and not isinstance(error, KeyboardInterrupt):
-            say(f"{self.name}: the last of the console:\n{self.console()[-6000:]}")
+    def close(self) -> None:
+        """No process and no file is left behind."""
         self.kill()
         self.folder.cleanup()
 

@@ -1,0 +1,144 @@
+"""What goes wrong in the field: each has a message, the machine stays reachable, and there is a way out."""
+
+from ..disk import MIB
+from ..story import MEDIA, SERVES, Story, check, expect, plug_media, slot, wait_good
+from ..vm import Vm
+
+DOWN = "\x1b[B"
+
+
+class RootDamaged(Story):
+    """Blocks of a root that are not what its hash says."""
+
+    @check
+    def a_wrong_block_is_detected_and_the_other_slot_starts(self) -> None:
+        medium = self.lab.disk("root-damaged")
+        size = self.lab.release("first").size
+        # The tables of the squashfs: read by every boot.
+        medium.overwrite("rootfs-a", size - 64 * 1024, b"wrong" * 4096)
+        self.vm = self.power_on(medium)
+        self.vm.wait_console(r"edgelet-os: starting slot A")
+        self.vm.wait_console(r"verity.*corrupted|verification failed")
+        self.vm.wait_ready()
+        expect(slot(self.vm) == "B", "the damaged slot runs")
+        wait_good(self.vm)
+
+    @check
+    def a_slot_whose_hash_is_of_another_root_is_not_started(self) -> None:
+        # The kernel slot of an older release with the root of a newer: what a cut between the two would leave.
+        self.vm.kill()
+        medium = self.lab.disk("root-damaged")
+        medium.write("rootfs-a", self.lab.release("second").rootfs)
+        self.vm.start()
+        self.vm.wait_ready()
+        expect(slot(self.vm) == "B", "the slot with two halves runs")
+        wait_good(self.vm)
+
+
+class DataFull(Story):
+    """Not a byte left for anybody."""
+
+    @check
+    def the_node_refuses_what_needs_space_and_the_workload_goes_on(self) -> None:
+        self.vm = self.power_on(self.lab.disk("data-full"), media=self.lab.media(self.lab.bundle("second")))
+        self.vm.wait_ready()
+        wait_good(self.vm)
+        plug_media(self.vm)
+        self._fill()
+        done = self.vm.run(f"edgelet image load -f {MEDIA}/box")
+        expect(done.code != 0 and "NO_SPACE" in done.output, f"it does not say NO_SPACE: {done.output}")
+        expect(self.vm.run(SERVES).code == 0, "the workload does not serve")
+
+    def _fill(self) -> None:
+        self.vm.run("fallocate -l $(findmnt -bno AVAIL /data) /data/filler; dd if=/dev/zero of=/data/filler2 bs=4k")
+        expect(self.vm.ok("findmnt -bno AVAIL /data") == "0", "the data partition is not full")
+
+    @check
+    def it_starts_again_with_a_full_partition_and_is_good(self) -> None:
+        self.vm.reboot()
+        expect(self.vm.ok("findmnt -bno AVAIL /data") == "0", "the data partition is not full any more")
+        wait_good(self.vm)
+        expect(self.vm.boots() == 2, "it started more than once")
+
+    @check
+    def room_made_by_a_person_is_used_again(self) -> None:
+        plug_media(self.vm)
+        self.vm.ok(f"rm /data/filler /data/filler2 && edgelet image load -f {MEDIA}/box")
+
+
+class DataDamaged(Story):
+    """The file system is gone."""
+
+    @check
+    def it_starts_without_its_data_and_says_so(self) -> None:
+        medium = self.lab.disk("data-damaged")
+        with open(medium.path, "r+b") as file:
+            file.seek(medium.partitions["data"].start)
+            file.write(b"\xa5" * medium.partitions["data"].size)
+        self.vm = self.power_on(medium)
+        self.vm.wait_ready()
+        self.vm.wait_console("cannot be repaired")
+        without_data(self.vm, "damaged")
+
+    @check
+    def the_menu_of_the_loader_makes_a_new_file_system(self) -> None:
+        self.vm.kill()
+        seen = len(self.vm.console())
+        self.vm.start()
+        self.vm.wait_console("Esc for the menu", since=seen)
+        self.vm.type("\x1b")
+        self.vm.wait_console("Slot A, factory reset", since=seen)
+        self.vm.type(DOWN * 3 + "\n")
+        self.vm.wait_console("factory reset: making a new data file system", since=seen)
+        self.vm.wait_ready()
+        expect(self.vm.ok("cat /run/edgelet-os/data") == "ok", "the data partition is still not ok")
+        wait_good(self.vm)
+
+
+class DataMissing(Story):
+    """The partition is not in the table."""
+
+    @check
+    def it_starts_without_its_data_and_says_so(self) -> None:
+        medium = self.lab.disk("data-missing")
+        medium.remove_partition("data")
+        vm = self.power_on(medium)
+        vm.wait_ready()
+        vm.wait_console("there is no data partition")
+        without_data(vm, "missing")
+
+
+def without_data(vm: Vm, why: str) -> None:
+    """A person can look, the node does not start from nothing, and the machine does not start again and again."""
+    expect(vm.ok("cat /run/edgelet-os/data") == why, "/run/edgelet-os/data says something else")
+    vm.wait_console("login:")
+    vm.until("systemctl is-active --quiet edgelet-boot-health || systemctl is-failed --quiet edgelet-boot-health")
+    expect(vm.run("systemctl is-active --quiet edgelet").code != 0, "the node runs without its data")
+    expect("/data" in vm.ok("systemctl status edgelet; true"), "the unit does not say what is missing")
+    expect(vm.boots() == 1, "it started more than once")
+
+
+class NoSlot(Story):
+    """Neither slot has a kernel: the loader stops, and does not go round for ever."""
+
+    @check
+    def the_loader_says_so_and_waits_at_its_menu(self) -> None:
+        medium = self.lab.disk("no-slot")
+        for label in ("kernel-a", "kernel-b"):
+            medium.overwrite(label, 0, bytes(MIB))
+        vm = self.power_on(medium)
+        vm.wait_console("slot A has no kernel")
+        vm.wait_console("no slot could be started")
+        vm.wait_console("Start slot B")
+
+
+class Nineteen70(Story):
+    """A clock without a battery."""
+
+    @check
+    def a_clock_of_1970_becomes_a_plausible_one_and_the_workload_serves(self) -> None:
+        vm = self.power_on(self.lab.disk("nineteen70"), clock="1970-01-01T00:00:10")
+        vm.wait_ready()
+        wait_good(vm)
+        expect(int(vm.ok("date +%Y")) >= 2025, "the system lives in the past")
+        vm.ok("edgelet system status")
