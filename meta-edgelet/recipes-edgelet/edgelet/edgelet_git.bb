@@ -1,4 +1,4 @@
-SUMMARY = "Node software for devices: container engine, OCI runtime and supervisor in one program"
+SUMMARY = "Container engine, OCI runtime and supervisor for devices, in one program"
 DESCRIPTION = "Runs OCI workloads on an embedded device and keeps them running through crashes, power cuts and reboots, alone or under a fleet controller."
 HOMEPAGE = "https://github.com/edgelet/edgelet"
 BUGTRACKER = "https://github.com/edgelet/edgelet/issues"
@@ -9,7 +9,7 @@ LIC_FILES_CHKSUM = "file://../LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 
 PV = "0.1.0+git"
 
-SRC_URI = " \
+SRC_URI = "\
     file://edgelet-seed \
     file://edgelet-seed.service \
     file://edgelet.conf \
@@ -18,7 +18,7 @@ SRC_URI = " \
 # By `cargo xtask crates-inc`; the class for it would take the lock files of fuzzing and of build folders too.
 require ${BPN}-crates.inc
 
-inherit bash-completion cargo externalsrc systemd zsh-completion
+inherit bash-completion cargo externalsrc systemd
 
 # The agent's tree beside this layer. Nothing is written into it.
 EXTERNALSRC ?= "${@os.path.normpath('${FILE_DIRNAME}/../../../agent')}"
@@ -51,11 +51,12 @@ do_install:append() {
 }
 
 # The runtime for others: podman, containerd and CRI-O look for it by its name.
-PACKAGES =+ "${PN}-oci"
+PACKAGES =+ "${PN}-oci ${PN}-zsh-completion"
 
-FILES:${PN} += " \
+FILES:${PN} += "\
     ${nonarch_libdir}/tmpfiles.d/edgelet.conf \
 "
 FILES:${PN}-oci = "${bindir}/edgelet-oci"
+FILES:${PN}-zsh-completion = "${datadir}/zsh"
 
 RDEPENDS:${PN}-oci = "${PN}"

@@ -6,14 +6,14 @@ LICENSE = "Apache-2.0"
 
 inherit packagegroup
 
-RDEPENDS:${PN} = " \
+RDEPENDS:${PN} = "\
     ca-certificates \
     edgelet \
     edgelet-oci \
 "
 
 # Built in or modules, as the kernel's configuration has it.
-RRECOMMENDS:${PN} = " \
+RRECOMMENDS:${PN} = "\
     kernel-module-bridge \
     kernel-module-overlay \
     kernel-module-veth \

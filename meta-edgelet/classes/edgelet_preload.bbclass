@@ -1,6 +1,6 @@
 # For image recipes: workloads that the device has without a network.
 #
-#   inherit edgelet-preload
+#   inherit edgelet_preload
 #   EDGELET_PRELOAD = "my-workload"
 #
 # Each recipe named deploys <name>.oci, an OCI layout as a directory or an archive, and may deploy <name>.yaml,

@@ -1,0 +1,1 @@
+require recipes-core/linux/edgelet-linux.inc
