@@ -20,7 +20,8 @@ CGROUP = "/sys/fs/cgroup/edgelet"
 OCI_CONFIG = {
     "ociVersion": "1.0.2",
     "root": {"path": "rootfs"},
-    "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+    "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+               {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}],
     "linux": {
         "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")],
         "cgroupsPath": "/edgelet-test",
