@@ -3,7 +3,7 @@
 use edgelet_api::client::ClientError;
 use edgelet_api::error::Code;
 use edgelet_api::wire::ErrorBody;
-use edgelet_types::Remedy;
+use edgelet_types::{Reason, Remedy};
 
 /// Success.
 pub const SUCCESS: u8 = 0;
@@ -64,8 +64,18 @@ impl Failure {
 
     /// Unlike a request, what is wanted stays wanted: nobody has to repeat it.
     pub(crate) fn goes_on(mut self) -> Self {
-        self.remedy = Remedy::RetryLater;
-        self.hint = Some("the node goes on trying; see `edgelet ms inspect`".to_owned());
+        self.hint = match self.remedy {
+            Remedy::RetryLater => Some("the node goes on trying; see `edgelet ms inspect`".to_owned()),
+            remedy => Some(format!("{}; the node goes on trying", remedy.advice())),
+        };
+        self
+    }
+
+    /// With who must act by the daemon's word for the reason.
+    pub(crate) fn because_of(mut self, reason: &str) -> Self {
+        if let Ok(reason) = serde_json::from_value::<Reason>(serde_json::Value::String(reason.to_owned())) {
+            self.remedy = reason.remedy();
+        }
         self
     }
 

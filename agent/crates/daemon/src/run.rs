@@ -276,9 +276,8 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 
 fn failed(doing: &'static str, error: &io::Error) -> Fault {
     let reason = match error.kind() {
-        io::ErrorKind::StorageFull => Reason::NoSpace,
         io::ErrorKind::PermissionDenied => Reason::Forbidden,
-        _ => Reason::Storage,
+        _ => Reason::of_storage(error, Reason::Storage),
     };
     Fault::chain(reason, error).context(doing)
 }

@@ -7,7 +7,7 @@ use crate::manifest::{Blob, Document, Manifest, ManifestError};
 use crate::progress::{CancelToken, LayerDone, Phase, Progress};
 use crate::registry::{Client, RegistryError, Served};
 use crate::space::NoRoom;
-use crate::store::{ImageStore, StoreError, storage_reason};
+use crate::store::{ImageStore, StoreError};
 use crate::tar::TarError;
 use crate::unpack::UnpackError;
 use crate::{parallel, retry};
@@ -90,7 +90,7 @@ impl PullCause {
             Self::Layer { source, .. } => layer_reason(source),
             Self::Archive(error) => error.reason(),
             Self::Store(StoreError::Catalog(fault)) => fault.reason,
-            Self::Store(StoreError::Io { source, .. }) => storage_reason(source),
+            Self::Store(StoreError::Io { source, .. }) => Reason::of_storage(source, Reason::Storage),
             Self::Store(_) => Reason::Internal,
             Self::Cancelled => Reason::Cancelled,
         }
@@ -122,10 +122,10 @@ fn layer_reason(error: &LayerError) -> Reason {
             Some(nix::libc::ENAMETOOLONG | nix::libc::ELOOP | nix::libc::ENOTDIR | nix::libc::ENOENT) => {
                 Reason::ImageInvalid
             }
-            _ => storage_reason(source),
+            _ => Reason::of_storage(source, Reason::Storage),
         },
         LayerError::Unpack(_) => Reason::ImageInvalid,
-        LayerError::Publish(source) => storage_reason(source),
+        LayerError::Publish(source) => Reason::of_storage(source, Reason::Storage),
         LayerError::Cancelled => Reason::Cancelled,
     }
 }

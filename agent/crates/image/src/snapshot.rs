@@ -1,6 +1,6 @@
 //! A container's root file system: the image's layers with a writable one on top, by overlayfs.
 
-use crate::store::{ImageStore, storage_reason};
+use crate::store::ImageStore;
 use edgelet_sys::fsinfo::FsInfo;
 use edgelet_sys::place::{open_anchor, proc_path};
 use edgelet_sys::root::RootDir;
@@ -61,9 +61,12 @@ pub enum MountError {
 impl From<MountError> for Fault {
     fn from(error: MountError) -> Fault {
         let reason = match &error {
-            MountError::Directory { source, .. } => storage_reason(source),
+            MountError::Directory { source, .. } => Reason::of_storage(source, Reason::Storage),
             MountError::Layer { .. } => Reason::Storage,
-            _ => Reason::CreateFailed,
+            // The kernel makes directories of its own for an overlay.
+            MountError::Mount { source, .. } | MountError::Unmount { source, .. } => {
+                Reason::of_storage(source, Reason::CreateFailed)
+            }
         };
         Fault::chain(reason, &error)
     }
@@ -97,8 +100,7 @@ impl ImageStore {
         if !read_only && is_read_only(target).map_err(mount)? {
             // What is wrong with the scratch is the failure to tell.
             let _ = unmount(target);
-            let source = dirs.why_unwritable();
-            return Err(MountError::Directory { path: scratch.to_owned(), source });
+            return Err(dirs.why_unwritable(scratch, target));
         }
         Ok(())
     }
@@ -156,15 +158,16 @@ impl Scratch {
     }
 
     /// Finds the cause that the kernel did not say, by doing what it failed to do.
-    fn why_unwritable(&self) -> io::Error {
+    fn why_unwritable(&self, path: &Path, target: &Path) -> MountError {
         let probe =
             || RootDir::from_fd(self.work.try_clone()?)?.place("probe").map(|probe| (probe.mkdir(0), probe));
         match probe() {
-            Err(error) | Ok((Err(error), _)) => error,
+            Err(source) | Ok((Err(source), _)) => MountError::Directory { path: path.to_owned(), source },
             Ok((Ok(()), probe)) => {
                 // Whatever it was has passed; a directory that stays here goes with the scratch.
                 let _ = probe.remove_all();
-                io::ErrorKind::ReadOnlyFilesystem.into()
+                let source = io::ErrorKind::ReadOnlyFilesystem.into();
+                MountError::Mount { target: target.to_owned(), source }
             }
         }
     }

@@ -118,17 +118,9 @@ impl From<StoreError> for Fault {
             StoreError::Ambiguous { .. } => Reason::InvalidInput,
             StoreError::InUse(_) => Reason::Conflict,
             StoreError::Catalog(fault) => return fault.clone(),
-            StoreError::Io { source, .. } => storage_reason(source),
+            StoreError::Io { source, .. } => Reason::of_storage(source, Reason::Storage),
         };
         Fault::chain(reason, &error)
-    }
-}
-
-/// A full disk is another person's business than a broken one.
-pub(crate) fn storage_reason(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
-        _ => Reason::Storage,
     }
 }
 

@@ -226,7 +226,7 @@ impl CreateError {
             Self::Exists(_) => Reason::Conflict,
             Self::Environment(_) => Reason::Internal,
             Self::Init(failure) => failure.reason(Reason::CreateFailed),
-            Self::Step { source, .. } => kernel_reason(source.raw_os_error(), Reason::CreateFailed),
+            Self::Step { source, .. } => Reason::of_storage(source, Reason::CreateFailed),
             Self::Hook(_) | Self::Cgroup(_) => Reason::CreateFailed,
         }
     }
@@ -251,7 +251,7 @@ impl ExecError {
             Self::Invalid(_) => Reason::InvalidInput,
             Self::NotSupported { .. } => Reason::NotSupported,
             Self::Init(failure) => failure.reason(Reason::StartFailed),
-            Self::Step { source, .. } => kernel_reason(source.raw_os_error(), Reason::StartFailed),
+            Self::Step { source, .. } => Reason::of_storage(source, Reason::StartFailed),
             Self::Cgroup(_) => Reason::StartFailed,
         }
     }
@@ -264,7 +264,7 @@ impl ControlError {
             Self::NotFound(_) => Reason::NotFound,
             Self::NotRunning(_) | Self::WrongState { .. } => Reason::Conflict,
             Self::Busy(_) => Reason::Conflict,
-            Self::Step { source, .. } => kernel_reason(source.raw_os_error(), Reason::Internal),
+            Self::Step { source, .. } => Reason::of_storage(source, Reason::Internal),
             Self::Record { .. } | Self::Cgroup(_) => Reason::Internal,
         }
     }
@@ -277,16 +277,11 @@ impl InitFailure {
             || self.message.contains(crate::executable::DENIED)
         {
             true => Reason::InvalidInput,
-            false => kernel_reason(self.errno, otherwise),
+            false => match self.errno.map(io::Error::from_raw_os_error) {
+                Some(error) => Reason::of_storage(&error, otherwise),
+                None => otherwise,
+            },
         }
-    }
-}
-
-/// A full file system is for a person to mend, whichever step met it.
-fn kernel_reason(errno: Option<i32>, otherwise: Reason) -> Reason {
-    match errno {
-        Some(nix::libc::ENOSPC | nix::libc::EDQUOT) => Reason::NoSpace,
-        _ => otherwise,
     }
 }
 

@@ -41,8 +41,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 
 fn run(bundle: &Path, arguments: &[OsString]) -> io::Result<()> {
     edgelet_sys::seal::seal_program(arguments)?;
-    let inherited = Inherited::take()?;
     detach()?;
+    let inherited = Inherited::take()?;
     let held = publish_pid(bundle).map_err(failed("write the shim's id")).and_then(|()| {
         let order = read_order(bundle).map_err(failed("read the order"))?;
         hold(bundle, &order, &inherited)
@@ -180,13 +180,7 @@ fn clean_up(order: &Order, relay: &mut Relay) -> Result<bool, Fault> {
 }
 
 fn failed(doing: &'static str) -> impl Fn(io::Error) -> Fault {
-    move |error| {
-        let reason = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
-            _ => Reason::CreateFailed,
-        };
-        Fault::chain(reason, &error).context(doing)
-    }
+    move |error| Fault::chain(Reason::of_storage(&error, Reason::CreateFailed), &error).context(doing)
 }
 
 fn wall_clock() -> UnixMillis {

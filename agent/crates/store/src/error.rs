@@ -72,7 +72,7 @@ impl From<OpenError> for Fault {
             OpenError::InUse { .. } => Reason::Conflict,
             OpenError::Newer { .. } | OpenError::Damaged { .. } => Reason::Storage,
             OpenError::Migrate { source, .. } => source.reason(),
-            OpenError::Io { source, .. } => io_reason(source),
+            OpenError::Io { source, .. } => Reason::of_storage(source, Reason::Storage),
         };
         Fault::chain(reason, &error)
     }
@@ -136,9 +136,9 @@ impl StoreError {
     /// What code acts on.
     pub fn reason(&self) -> Reason {
         match self {
-            StoreError::Io { source, .. } => io_reason(source),
+            StoreError::Io { source, .. } => Reason::of_storage(source, Reason::Storage),
             StoreError::Reopen(error) => match &**error {
-                OpenError::Io { source, .. } => io_reason(source),
+                OpenError::Io { source, .. } => Reason::of_storage(source, Reason::Storage),
                 _ => Reason::Storage,
             },
             StoreError::Damaged { .. } => Reason::Storage,
@@ -150,12 +150,5 @@ impl StoreError {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Fault {
         Fault::chain(error.reason(), &error)
-    }
-}
-
-fn io_reason(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
-        _ => Reason::Storage,
     }
 }

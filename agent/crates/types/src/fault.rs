@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io;
 
 /// Who must act before a failed thing can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -82,7 +83,8 @@ reasons! {
     RegistryUntrusted = "REGISTRY_UNTRUSTED", NeedsPerson;
     /// The registry answered with something that the protocol does not have.
     RegistryProtocol = "REGISTRY_PROTOCOL", RetryLater;
-    /// The data file system has no room above its reserve.
+    /// A file system has no room, above its reserve where it has one; or another limit of the kernel is used up
+    /// that it reports in the same words, such as that of namespaces.
     NoSpace = "NO_SPACE", NeedsPerson;
     /// The data file system failed.
     Storage = "STORAGE", NeedsPerson;
@@ -104,6 +106,17 @@ reasons! {
     TimedOut = "TIMED_OUT", RetryLater;
     /// An invariant of ours is broken.
     Internal = "INTERNAL", Bug;
+}
+
+impl Reason {
+    /// What an error of the kernel about files means: a full file system is for a person to mend, whichever step
+    /// met it; anything else is `otherwise`.
+    pub fn of_storage(error: &io::Error, otherwise: Reason) -> Reason {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
+            _ => otherwise,
+        }
+    }
 }
 
 /// A failure that crosses a port: its reason and the chain of what was being done.

@@ -200,9 +200,9 @@ fn stage_of(reason: Reason) -> &'static str {
         | Reason::RegistryUnreachable
         | Reason::RegistryDenied
         | Reason::RegistryUntrusted
-        | Reason::RegistryProtocol
-        | Reason::NoSpace => "pulling",
-        Reason::CreateFailed => "creating",
+        | Reason::RegistryProtocol => "pulling",
+        // A pull without room says so in its own words; most of a full disk is met by the start.
+        Reason::CreateFailed | Reason::NoSpace => "creating",
         _ => "starting",
     }
 }

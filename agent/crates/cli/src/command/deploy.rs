@@ -7,7 +7,6 @@ use crate::{output, wait};
 use edgelet_api::client::Client;
 use edgelet_api::error::Code;
 use edgelet_api::wire::{ApplyStatus, OperationState};
-use edgelet_types::Remedy;
 use edgelet_types::limits::DEPLOY_MANIFEST_BYTES;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -86,13 +85,7 @@ fn apply(
 fn failed(status: ApplyStatus, doing: &str) -> Failure {
     let doing = format!("{doing}: {}", status.stage);
     match status.error {
-        Some(body) => {
-            let failure = Failure::api(body).context(&doing);
-            match failure.remedy {
-                Remedy::RetryLater => failure.goes_on(),
-                _ => failure,
-            }
-        }
+        Some(body) => Failure::api(body).context(&doing).goes_on(),
         None => Failure::local(Code::Internal, format!("{doing}: failed, and the daemon does not say why")),
     }
 }

@@ -115,7 +115,7 @@ fn until_running(context: &Context, verb: &str, wanted: &Value) -> Result<Value,
             "RUNNING" => Ok(is_new),
             state @ ("FAILED" | "STUCK_IN_RESTART") => {
                 let message = format!("{}: {}", state.to_lowercase(), text(now, "errorMessage"));
-                Err(Failure::local(Code::Internal, message).goes_on())
+                Err(Failure::local(Code::Internal, message).because_of(text(now, "errorReason")).goes_on())
             }
             _ => Ok(false),
         }

@@ -219,9 +219,5 @@ fn publish_json(dir: &Path, name: &str, value: &impl serde::Serialize) -> Result
 }
 
 fn failed(doing: &'static str, error: &io::Error) -> Fault {
-    let reason = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
-        _ => Reason::CreateFailed,
-    };
-    Fault::chain(reason, error).context(doing)
+    Fault::chain(Reason::of_storage(error, Reason::CreateFailed), error).context(doing)
 }

@@ -247,6 +247,7 @@ impl Node {
             let ended = read("stat").contains(") Z ");
             !ended && (read("cmdline").contains(root) || containers.iter().any(|path| cgroups.contains(path)))
         };
+        self.resume_containers();
         wait_until("containers are gone", || {
             let ours: Vec<String> = processes().filter(|pid| is_ours(pid)).collect();
             for pid in &ours {
@@ -256,13 +257,22 @@ impl Node {
         });
     }
 
+    /// What is suspended does not die of a kill.
+    fn resume_containers(&self) {
+        self.for_each_container(&["resume"]);
+    }
+
     /// What a reboot takes away by itself.
     fn remove_groups(&self) {
-        let bundles = fs::read_dir(self.path("run/edgelet/containers")).into_iter().flatten().flatten();
-        for bundle in bundles {
-            let mut delete = Command::new(PROGRAM);
-            delete.arg0("edgelet-oci").arg("--root").arg(self.path("run/edgelet/oci"));
-            let _ = delete.args(["delete", "--force"]).arg(bundle.file_name()).status();
+        self.for_each_container(&["delete", "--force"]);
+    }
+
+    /// A verb of the runtime that may fail: most containers are not in the state for it.
+    fn for_each_container(&self, verb: &[&str]) {
+        for bundle in fs::read_dir(self.path("run/edgelet/containers")).into_iter().flatten().flatten() {
+            let mut runtime = Command::new(PROGRAM);
+            runtime.arg0("edgelet-oci").arg("--root").arg(self.path("run/edgelet/oci"));
+            let _ = runtime.args(verb).arg(bundle.file_name()).stderr(Stdio::null()).status();
         }
     }
 

@@ -5,7 +5,6 @@ use crate::layer::Surroundings;
 use crate::manifest::Blob;
 use crate::pull::PullCause;
 use crate::staging::Staging;
-use crate::store::storage_reason;
 use crate::tar::{Kind, TarError, TarReader};
 use edgelet_sys::root::{Resolve, RootDir};
 use edgelet_types::{Digest, Reason, limits};
@@ -63,7 +62,7 @@ impl ArchiveError {
         match self {
             Self::Read(error) if error.kind() == io::ErrorKind::NotFound => Reason::NotFound,
             Self::Read(_) => Reason::InvalidInput,
-            Self::Spool(error) => storage_reason(error),
+            Self::Spool(error) => Reason::of_storage(error, Reason::Storage),
             Self::Digest { .. } => Reason::DigestMismatch,
             _ => Reason::ImageInvalid,
         }
