@@ -115,7 +115,7 @@ def check(trees: Path) -> None:
     build = Build(trees, COMMON)
     # Keys are asked for when the bundle is made, and not while tasks are listed.
     build.call("bitbake", "-n", "edgelet-image", "edgelet-bundle")
-    build.call("bitbake", "edgelet", "edgelet-hello", "--runonly=fetch")
+    build.call("bitbake", "-c", "fetch", "edgelet", "edgelet-hello")
     build = Build(trees, COMMON[:1], ours=False)
     build.call("yocto-check-layer", build.source / "meta-edgelet", expect="PASS")
     build.call("yocto-check-layer", "-n", build.source, "--dependency", build.source / "meta-edgelet",
