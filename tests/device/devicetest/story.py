@@ -35,7 +35,8 @@ class Story:
     @classmethod
     def checks(cls) -> list[str]:
         """Names of the checks in order."""
-        return [name for name, method in vars(cls).items() if getattr(method, "is_check", False)]
+        names = {name: None for base in reversed(cls.__mro__) for name in vars(base)}
+        return [name for name in names if getattr(getattr(cls, name), "is_check", False)]
 
     def tell(self, last: str | None = None) -> list[tuple[str, str, float]]:
         """Runs the checks up to `last`; (name, error or empty, seconds) of each. A failure ends the story."""

@@ -14,8 +14,8 @@ from .machines import Machine
 from .tools import Failure, require, say
 
 # Generous: under emulation on a busy machine a boot takes minutes. Nothing waits for longer than it has to.
-BOOT_S = 400
-COMMAND_S = 180
+BOOT_S = 900
+COMMAND_S = 300
 OVMF = Path("/usr/share/OVMF")
 
 
@@ -157,7 +157,7 @@ class Vm:
 
     def _command(self, folder: Path) -> list[str]:
         command = [
-            *self.machine.qemu, "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(self.memory_mib),
+            *self.machine.qemu, "-accel", "tcg", "-smp", "1", "-m", str(self.memory_mib),
             "-nodefaults", "-display", "none", "-rtc", f"base={self.clock}",
             "-chardev", f"socket,id=console,path={folder}/console.sock,server=on,wait=off,"
                         f"logfile={self.console_log},logappend=on",

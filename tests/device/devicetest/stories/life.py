@@ -1,4 +1,4 @@
-"""From the first boot through a good update, a bad one, and back."""
+"""From the first boot through a good update."""
 
 import json
 import re
@@ -34,8 +34,7 @@ class Life(Story):
 
     @check
     def the_device_boots_to_a_login_and_serves_its_workload_without_a_network(self) -> None:
-        media = self.lab.media(self.lab.bundle("second"), self.lab.bundle("second", self.lab.stranger),
-                               self.lab.bundle("sick"), self.lab.bundle("bare"))
+        media = self.lab.media(self.lab.bundle("second"), self.lab.bundle("second", self.lab.stranger))
         self.vm = self.power_on(self.lab.disk("life"), media=media)
         self.vm.wait_ready()
         self.vm.until(SERVES, pause=0.1)
@@ -107,7 +106,7 @@ class Life(Story):
     @check
     def system_status_is_sane_as_json(self) -> None:
         status = json.loads(self.vm.ok("edgelet -o json system status"))
-        facts = {"edgeletDaemon": "RUNNING", "runningMicroservices": "1", "cgroupMode": "v2", "systemCpus": "2",
+        facts = {"edgeletDaemon": "RUNNING", "runningMicroservices": "1", "cgroupMode": "v2", "systemCpus": self.vm.ok("nproc"),
                  "runtimeDegraded": False, "warningMessage": ""}
         for name, value in facts.items():
             expect(status.get(name) == value, f"{name} is {status.get(name)!r} and not {value!r}")
@@ -216,27 +215,6 @@ class Life(Story):
         wait_good(self.vm)
         expect(self.vm.run("test -e /data/os/pending").code != 0, "it still has to prove itself")
         expect(self.vm.ok("cat /etc/machine-id /etc/hostname") == identity, "the device became another one")
-
-    @check
-    def an_update_whose_daemon_is_never_healthy_falls_back_by_itself(self) -> None:
-        self._falls_back("sick")
-
-    @check
-    def an_update_without_the_agent_falls_back_by_itself(self) -> None:
-        self._falls_back("bare")
-
-    def _falls_back(self, name: str) -> None:
-        plug_media(self.vm)
-        self.vm.ok(f"rauc install {MEDIA}/{name}.raucb", timeout=600)
-        boots, seen = self.vm.boots(), len(self.vm.console())
-        self.vm.reboot()
-        expect(slot(self.vm) == "A" and self.vm.ok("cat /etc/edgelet-release") == name, "it was not tried")
-        started = time.monotonic()
-        self.vm.wait_ready(boots + 2, timeout=1200)
-        say(f"life: {name} was given up after {time.monotonic() - started:.0f} s")
-        expect(slot(self.vm) == "B" and self.vm.ok("cat /etc/edgelet-release") == "second", "it did not fall back")
-        wait_good(self.vm)
-        expect("did not prove itself" in self.vm.console()[seen:], "the console does not say why")
 
     def _fact(self, command: str, wanted: str) -> None:
         """The output of a command has this text in it; blanks count once."""

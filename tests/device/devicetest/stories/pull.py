@@ -48,7 +48,3 @@ class PullF2fs(PullExt4):
     """As somebody may format it."""
 
     FILESYSTEM = "f2fs"
-
-    @check
-    def a_workload_is_pulled_unpacked_and_started(self) -> None:
-        super().a_workload_is_pulled_unpacked_and_started()
