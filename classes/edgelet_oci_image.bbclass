@@ -18,7 +18,9 @@ def oci_platform(d):
     if arch == "aarch64":
         return {"architecture": "arm64", "variant": "v8"}
     if arch == "arm":
-        return {"architecture": "arm", "variant": "v7" if "armv7a" in d.getVar("OVERRIDES").split(":") else "v6"}
+        # One of armv7a, armv7ve and their like; older ones are v6.
+        v7 = any(override.startswith("armv7") for override in d.getVar("OVERRIDES").split(":"))
+        return {"architecture": "arm", "variant": "v7" if v7 else "v6"}
     return {"architecture": {"x86-64": "amd64"}.get(arch, arch)}
 
 # The root file system as a tar archive: sorted, root's, without times.
