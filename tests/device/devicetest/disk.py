@@ -75,30 +75,6 @@ class Disk:
             disk.seek(self.partitions[label].start + at)
             disk.write(content)
 
-    def read(self, label: str, at: int, length: int) -> bytes:
-        """Bytes of a partition."""
-        with open(self.path, "rb") as disk:
-            disk.seek(self.partitions[label].start + at)
-            return disk.read(length)
-
-    def fat(self, label: str, file: str) -> bytes:
-        """A file of a FAT partition."""
-        image = f"{self.path}@@{self.partitions[label].start}"
-        target = self.path.with_suffix(".fat")
-        run("mcopy", "-n", "-o", "-i", image, f"::{file}", target)
-        content = target.read_bytes()
-        target.unlink()
-        return content
-
-    def put_fat(self, label: str, file: str, content: Path) -> None:
-        """Replaces a file of a FAT partition."""
-        run("mcopy", "-o", "-i", f"{self.path}@@{self.partitions[label].start}", content, f"::{file}")
-
-    def copy(self, path: Path) -> "Disk":
-        """Another one like it; holes stay holes."""
-        run("cp", "--sparse=always", "--reflink=auto", self.path, path)
-        return Disk(path)
-
     def remove_partition(self, label: str) -> None:
         """Takes it out of the table; what it holds stays where it is."""
         number = 1 + [name for name, _, _ in PARTITIONS].index(label)
@@ -155,8 +131,3 @@ def fat(path: Path, mib: int, files: dict[str, Path | bytes], label: str) -> Non
         run("mcopy", "-i", path, source, f"::{name}", env=fixed)
         if isinstance(content, bytes):
             source.unlink()
-
-
-def grubenv(content: bytes) -> dict[str, str]:
-    """The variables of a GRUB environment block."""
-    return dict(re.findall(r"^([A-Za-z_]+)=(.*)$", content.decode(errors="replace"), re.MULTILINE))

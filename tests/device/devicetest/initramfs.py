@@ -1,11 +1,12 @@
 """The initramfs: our scripts, busybox, and the programs that the recipe installs, with their libraries."""
 
 import stat
+import subprocess
 from pathlib import Path
 
 from . import elf
 from .modules import INITRAMFS, Modules
-from .tools import REPOSITORY, Failure, run
+from .tools import REPOSITORY, Failure
 from .tree import Tree
 
 SCRIPTS = REPOSITORY / "recipes-core/edgelet-initramfs/files"
@@ -47,13 +48,11 @@ def assemble(debian: Tree, modules: Modules) -> bytes:
         tree.file(name, modules.folder / path)
         names.append(name)
     tree.file("/etc/modules", "".join(f"{name}\n" for name in names))
-    return run_zstd(cpio(tree))
+    return _zstd(_cpio(tree))
 
 
-def run_zstd(content: bytes) -> bytes:
-    """Debian's kernels unpack it, and it is quick to make."""
-    import subprocess
-
+def _zstd(content: bytes) -> bytes:
+    """As the recipe packs it."""
     return subprocess.run(["zstd", "-q", "-9", "-T0", "-c"], input=content, stdout=subprocess.PIPE, check=True).stdout
 
 
@@ -80,7 +79,7 @@ def _find(debian: Tree, library: str) -> str:
     raise Failure(f"no package has the library {library}")
 
 
-def cpio(tree: Tree) -> bytes:
+def _cpio(tree: Tree) -> bytes:
     """The "newc" form (Documentation/driver-api/early-userspace/buffer-format.rst of Linux)."""
     kinds = {b"5": stat.S_IFDIR, b"2": stat.S_IFLNK, b"0": stat.S_IFREG}
     out = bytearray()

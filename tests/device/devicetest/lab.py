@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from . import bundle, disk, loader, oci_image, packages, system
-from .machines import Machine
 from .disk import MIB
+from .machines import Machine
 from .tools import cached, digest, run
 from .tree import Tree
 from .vm import Vm

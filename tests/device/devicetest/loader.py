@@ -19,9 +19,9 @@ def _modules() -> list[str]:
     return found.group(1).replace("\\", " ").split()
 
 
-def environment(**changes: str) -> bytes:
+def _environment() -> bytes:
     """GRUB's variables in the form of its environment block."""
-    lines = "".join(f"{name}={value}\n" for name, value in (VARIABLES | changes).items())
+    lines = "".join(f"{name}={value}\n" for name, value in VARIABLES.items())
     return f"# GRUB Environment Block\n{lines}".encode().ljust(1024, b"#")
 
 
@@ -36,7 +36,7 @@ def partition(machine: Machine) -> Path:
         disk.fat(path, next(size for label, size, _ in disk.PARTITIONS if label == "efi"), {
             "EFI/BOOT/bootx64.efi": program,
             "EFI/BOOT/grub.cfg": configuration.encode(),
-            "EFI/BOOT/grubenv": environment(),
+            "EFI/BOOT/grubenv": _environment(),
         }, "efi")
         program.unlink()
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from .tools import Failure, require, run
 
 # What opens the root and the data partition, before udev.
-INITRAMFS = "virtio_pci virtio_mmio virtio_blk squashfs overlay dm_verity ext4 f2fs crc32c_generic sha256_generic".split()
+INITRAMFS = """
+    virtio_pci virtio_mmio virtio_blk squashfs overlay dm_verity ext4 f2fs crc32c_generic sha256_generic
+""".split()
 
 # What the system loads by itself, and Debian has as modules.
 SYSTEM = INITRAMFS + """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .machines import Machine
-from .tools import Failure, require, say
+from .tools import Failure, require
 
 # Generous: under emulation on a busy machine a boot takes minutes. Nothing waits for longer than it has to.
 BOOT_S = 900
@@ -46,6 +46,7 @@ class Vm:
         self.process: subprocess.Popen | None = None
         self.started = 0.0
         self._changed = threading.Condition()
+        self._power = threading.Lock()
         self._ready: list[str] = []
         self._results: dict[int, tuple[int, str]] = {}
         self._number = 0
@@ -60,33 +61,39 @@ class Vm:
     def start(self) -> None:
         """Power on. Returns at once."""
         require(self.machine.qemu[0])
-        folder = Path(self.folder.name)
         self._ready.clear()
         self.started = time.monotonic()
-        self.process = subprocess.Popen(self._command(folder), stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
-                                        stdout=open(folder / "qemu.log", "ab"))
+        self._spawn()
+
+    def _spawn(self) -> None:
+        folder = Path(self.folder.name)
+        for name in ("console.sock", "channel.sock"):
+            (folder / name).unlink(missing_ok=True)
+        with open(folder / "qemu.log", "ab") as log:
+            self.process = subprocess.Popen(self._command(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._serial = self._connect(folder / "console.sock")
         self._channel = self._connect(folder / "channel.sock")
         threading.Thread(target=self._drain, args=(self._serial,), daemon=True).start()
         threading.Thread(target=self._listen, args=(self._channel,), daemon=True).start()
+        threading.Thread(target=self._start_again, args=(self.process,), daemon=True).start()
+
+    def _start_again(self, process: subprocess.Popen) -> None:
+        """A machine that resets itself is switched off and on. QEMU could do it in place, but then the firmware
+        writes over all the code of the last system that was translated, and takes minutes for it."""
+        if process.wait() == 0:
+            with self._power:
+                if self.process is process:
+                    self._spawn()
 
     def kill(self) -> None:
         """Power off by the plug: what the machine handed to the disk is there, and nothing else."""
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        with self._power:
+            process, self.process = self.process, None
+        if process:
+            process.kill()
+            process.wait()
             self._serial.close()
             self._channel.close()
-
-    def power_off(self) -> None:
-        """The orderly way."""
-        self.send("systemctl poweroff")
-        try:
-            self.process.wait(COMMAND_S)
-        except subprocess.TimeoutExpired as error:
-            raise Failure(f"{self.name}: did not power off in {COMMAND_S} s") from error
-        self.kill()
 
     def reboot(self) -> None:
         """Orderly, and waits for the next system to take commands."""
@@ -158,7 +165,7 @@ class Vm:
     def _command(self, folder: Path) -> list[str]:
         command = [
             *self.machine.qemu, "-accel", "tcg", "-smp", "1", "-m", str(self.memory_mib),
-            "-nodefaults", "-display", "none", "-rtc", f"base={self.clock}",
+            "-nodefaults", "-no-reboot", "-display", "none", "-rtc", f"base={self.clock}",
             "-chardev", f"socket,id=console,path={folder}/console.sock,server=on,wait=off,"
                         f"logfile={self.console_log},logappend=on",
             "-serial", "chardev:console",
@@ -233,6 +240,7 @@ class Vm:
                 self._changed.wait(0.5)
 
     def _alive(self) -> None:
-        if self.process.poll() is not None:
+        # 0 is a reset, and it starts again.
+        if self.process.poll():
             log = (Path(self.folder.name) / "qemu.log").read_text(errors="replace")
             raise Failure(f"{self.name}: QEMU ended with {self.process.returncode}: {log[-2000:]}")

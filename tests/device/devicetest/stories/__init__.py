@@ -2,7 +2,7 @@
 
 from ..story import Story
 from .cuts import Cuts
-from .damage import DataDamaged, DataFull, DataMissing, NoSlot, Nineteen70, RootDamaged
+from .damage import DataDamaged, DataFull, DataMissing, Nineteen70, NoSlot, RootDamaged
 from .fallback import Bare, Sick
 from .life import Life
 from .pull import PullExt4, PullF2fs

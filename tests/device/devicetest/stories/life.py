@@ -106,8 +106,8 @@ class Life(Story):
     @check
     def system_status_is_sane_as_json(self) -> None:
         status = json.loads(self.vm.ok("edgelet -o json system status"))
-        facts = {"edgeletDaemon": "RUNNING", "runningMicroservices": "1", "cgroupMode": "v2", "systemCpus": self.vm.ok("nproc"),
-                 "runtimeDegraded": False, "warningMessage": ""}
+        facts = {"edgeletDaemon": "RUNNING", "runningMicroservices": "1", "cgroupMode": "v2",
+                 "systemCpus": self.vm.ok("nproc"), "runtimeDegraded": False, "warningMessage": ""}
         for name, value in facts.items():
             expect(status.get(name) == value, f"{name} is {status.get(name)!r} and not {value!r}")
         total = int(self.vm.ok("findmnt -bno SIZE /data"))
