@@ -51,12 +51,16 @@ class DataFull(Story):
 
     def _fill(self) -> None:
         self.vm.run("fallocate -l $(findmnt -bno AVAIL /data) /data/filler; dd if=/dev/zero of=/data/filler2 bs=4k")
-        expect(self.vm.ok("findmnt -bno AVAIL /data") == "0", "the data partition is not full")
+        self._is_full()
+
+    def _is_full(self) -> None:
+        free = int(self.vm.ok("findmnt -bno AVAIL /data"))
+        expect(free == 0, f"the data partition has {free} bytes")
 
     @check
     def it_starts_again_with_a_full_partition_and_is_good(self) -> None:
         self.vm.reboot()
-        expect(self.vm.ok("findmnt -bno AVAIL /data") == "0", "the data partition is not full any more")
+        self._is_full()
         wait_good(self.vm)
         expect(self.vm.boots() == 2, "it started more than once")
 
