@@ -1,5 +1,6 @@
 # The data partition: grown to the medium, checked, mounted at /sysroot/data. What became of it is left in
-# /run/edgelet-os/data: ok, missing or damaged. It is never formatted but when somebody asked for it.
+# /run/edgelet-os/data: ok, missing or damaged. It is never formatted but when somebody asked for it. Without
+# it /data is memory, so that RAUC can still tell the loader that the slot is good.
 
 # Gives the partition what is free behind it. The table has a second copy: a cut leaves one of the two whole.
 grow_data() {
@@ -21,19 +22,25 @@ prepare_data() {
     device=$(partition data)
     if [ -z "$device" ]; then
         say "there is no data partition on $disk: nothing can be kept, and the node does not start; see recovery"
-        echo missing >/run/edgelet-os/data
+        do_without missing
         return
     fi
     reset_asked_by_loader "$device"
     if ! check "$device" || ! mount -o noatime,nosuid,nodev "$device" /sysroot/data; then
         say "the data partition $device cannot be repaired: the node does not start; see recovery"
-        echo damaged >/run/edgelet-os/data
+        do_without damaged
         return
     fi
     reset_asked_by_system
     # While it is mounted this is journalled; it does nothing when there is nothing to do.
     case $(blkid "$device") in *'TYPE="ext4"'*) resize2fs "$device" >/dev/null 2>&1 || say "data keeps its size" ;; esac
     echo ok >/run/edgelet-os/data
+}
+
+do_without() {
+    echo "$1" >/run/edgelet-os/data
+    mount -t tmpfs -o size=1M,nosuid,nodev,mode=0755 tmpfs /sysroot/data
+    mkdir -p /sysroot/data/rauc /sysroot/data/os
 }
 
 # Repairs what can be repaired. 0 and 1 of e2fsck are good ends.

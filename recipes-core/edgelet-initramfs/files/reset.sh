@@ -6,7 +6,8 @@
 reset_asked_by_loader() {
     [ "$(parameter edgelet.reset)" = all ] || return 0
     say "factory reset: making a new data file system on $1"
-    mke2fs -q -F -t ext4 -L data -m 1 "$1" || say "$1 cannot be formatted"
+    # By its path: some shells have a smaller one of this name built in.
+    /usr/sbin/mke2fs -q -F -t ext4 -L data -m 1 "$1" || say "$1 cannot be formatted"
 }
 
 # By the system: file by file with the order going last, so that a cut on the way only means that it is
