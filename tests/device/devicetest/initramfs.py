@@ -43,9 +43,9 @@ def assemble(debian: Tree, modules: Modules) -> bytes:
     for script in sorted(SCRIPTS.glob("*.sh")):
         tree.file(f"{LIBRARY}/{script.name}", script)
     names = []
-    for path in modules.in_order(INITRAMFS, optional=True):
-        name = f"/usr/lib/modules/{Path(path).name}"
-        tree.file(name, modules.folder / path)
+    for path in modules.in_order(INITRAMFS):
+        name = f"/usr/lib/modules/{Path(path).stem}"
+        tree.file(name, modules.content(path))
         names.append(name)
     tree.file("/etc/modules", "".join(f"{name}\n" for name in names))
     return _zstd(_cpio(tree))
@@ -65,6 +65,11 @@ def _program(tree: Tree, debian: Tree, path: str) -> None:
         return
     content = debian.files[real][1]
     tree.file(path, content, 0o755)
+    libraries_of(content, tree, debian)
+
+
+def libraries_of(content: bytes, tree: Tree, debian: Tree) -> None:
+    """What a program needs to start, at the places where Debian has it."""
     interpreter, libraries = elf.needed(content)
     if interpreter:
         _program(tree, debian, tree.real(interpreter))

@@ -8,15 +8,13 @@ from pathlib import Path
 from .tools import Failure, require, run
 
 # What opens the root and the data partition, before udev.
-INITRAMFS = """
-    virtio_pci virtio_mmio virtio_blk squashfs overlay dm_verity ext4 f2fs crc32c_generic sha256_generic
-""".split()
+# f2fs asks the kernel for crc32 by name, which modules.dep does not show.
+INITRAMFS = "virtio_pci virtio_blk squashfs overlay dm_verity ext4 crc32_generic f2fs".split()
 
 # What the system loads by itself, and Debian has as modules.
 SYSTEM = INITRAMFS + """
-    virtio_net virtio_console virtio_rng virtio_balloon vfat nls_ascii nls_cp437 nls_iso8859_1 loop fuse
-    veth bridge br_netfilter nf_tables nft_chain_nat nft_ct nft_masq nft_nat nft_compat nf_conntrack
-    i6300esb softdog efi_pstore efivarfs cls_bpf sch_ingress autofs4 configfs dm_mod tun
+    virtio_net virtio_console virtio_rng vfat nls_ascii nls_cp437 nls_iso8859_1 loop fuse autofs4 efivarfs configfs
+    veth bridge br_netfilter nf_tables nft_chain_nat nft_ct nft_masq nft_nat nf_conntrack
 """.split()
 
 
@@ -32,25 +30,19 @@ class Modules:
         self.kernel = next((folder / "boot").glob("vmlinuz-*"))
         self.version = self.kernel.name.removeprefix("vmlinuz-")
         self.folder = folder / "usr/lib/modules" / self.version
-        for packed in self.folder.rglob("*.ko.xz"):
-            # insmod of busybox knows no xz, and zstd of the root packs better over all of them.
-            packed.with_suffix("").write_bytes(lzma.decompress(packed.read_bytes()))
-            packed.unlink()
         run("depmod", "-b", folder / "usr", self.version)
         lines = (self.folder / "modules.dep").read_text().splitlines()
         self.needs = {path: rest.split() for path, rest in (line.split(":", 1) for line in lines)}
         self.paths = {_name(path): path for path in self.needs}
         self.built_in = {_name(path) for path in (self.folder / "modules.builtin").read_text().split()}
 
-    def in_order(self, names: list[str], optional: bool = False) -> list[str]:
-        """Paths below the folder of the version, each after what it needs. Unknown names fail unless optional."""
+    def in_order(self, names: list[str]) -> list[str]:
+        """Paths below the folder of the version, each after what it needs. What the kernel does not have fails."""
         order: list[str] = []
         for name in names:
             if name in self.built_in:
                 continue
             if name not in self.paths:
-                if optional:
-                    continue
                 raise Failure(f"kernel {self.version} has no module {name}")
             path = self.paths[name]
             # modules.dep lists the nearest need first.
@@ -59,12 +51,17 @@ class Modules:
                     order.append(each)
         return order
 
+    def content(self, path: str) -> bytes:
+        """A module as it is loaded: insmod of busybox knows no xz, and a squashfs packs better over all of them."""
+        return lzma.decompress((self.folder / path).read_bytes())
+
     def keep(self, names: list[str]) -> None:
         """Removes all other modules, and indexes again."""
-        kept = set(self.in_order(names, optional=True))
+        kept = set(self.in_order(names))
         for path in self.needs:
-            if path not in kept:
-                (self.folder / path).unlink()
+            if path in kept:
+                (self.folder / path).with_suffix("").write_bytes(self.content(path))
+            (self.folder / path).unlink()
         run("depmod", "-b", self.root / "usr", self.version)
 
 

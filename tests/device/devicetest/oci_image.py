@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+from .initramfs import libraries_of
 from .machines import Machine
 from .tools import cached, digest
 from .tree import Tree
@@ -20,7 +21,11 @@ def box(machine: Machine, debian: Path) -> Path:
     def make(folder: Path) -> None:
         packages, tree = Tree(), Tree()
         packages.take(debian)
-        tree.file("/bin/busybox", packages.read("/usr/bin/busybox"), 0o755)
+        for link in ("lib", "lib64"):
+            tree.link(f"/{link}", f"usr/{link}")
+        busybox = packages.read("/usr/bin/busybox")
+        tree.file("/bin/busybox", busybox, 0o755)
+        libraries_of(busybox, tree, packages)
         for applet in APPLETS:
             tree.link(f"/bin/{applet}", "busybox")
         tree.folder("/tmp", 0o1777)

@@ -18,7 +18,8 @@ ROOT = (
     "procps rauc rauc-service systemd systemd-sysv systemd-timesyncd udev util-linux"
 ).split()
 
-BOOT = "busybox-static cryptsetup-bin e2fsprogs f2fs-tools fdisk util-linux".split()
+# Not the static busybox: Debian builds that one so that its own applets win over programs in PATH.
+BOOT = "busybox cryptsetup-bin e2fsprogs f2fs-tools fdisk util-linux".split()
 
 # Nobody reads them on a device, and they are a third of the size.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/lintian/*")
