@@ -8,8 +8,8 @@ from pathlib import Path
 from .tools import Failure, require, run
 
 # What opens the root and the data partition, before udev.
-# f2fs asks the kernel for crc32 by name, which modules.dep does not show.
-INITRAMFS = "virtio_pci virtio_blk squashfs overlay dm_verity ext4 crc32_generic f2fs".split()
+# File systems ask the kernel for their checksums by name, which modules.dep does not show.
+INITRAMFS = "virtio_pci virtio_blk squashfs overlay dm_verity crc32c_generic ext4 crc32_generic f2fs".split()
 
 # What the system loads by itself, and Debian has as modules.
 SYSTEM = INITRAMFS + """
