@@ -96,7 +96,9 @@ def create(path: Path, medium_mib: int, contents: dict[str, Path], data: str = "
         disk.truncate(medium_mib * MIB)
     command = ["sgdisk", "--clear"]
     for number, (label, size, kind) in enumerate(PARTITIONS, 1):
-        command += [f"--new={number}:0:+{size}M", f"--typecode={number}:{kind}", f"--change-name={number}:{label}"]
+        # f2fs is not grown by the first boot: who wants it formats the whole partition.
+        end = "0" if (label, data) == ("data", "f2fs") else f"+{size}M"
+        command += [f"--new={number}:0:{end}", f"--typecode={number}:{kind}", f"--change-name={number}:{label}"]
     run(*command, path)
     disk = Disk(path)
     for label, content in contents.items():
