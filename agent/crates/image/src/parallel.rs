@@ -46,17 +46,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_are_in_order_and_an_error_stops_the_rest() {
+    fn results_are_in_order() {
         let items: Vec<u32> = (0..100).collect();
         let doubled = map(&items, 4, |n| Ok::<_, ()>(n * 2));
         assert_eq!(doubled, Ok((0..100).map(|n| n * 2).collect()));
+        assert_eq!(map(&[], 4, |n: &u32| Err::<(), _>(*n)), Ok(vec![]));
+    }
+
+    #[test]
+    fn nothing_is_begun_after_an_error() {
+        let items: Vec<u32> = (0..100).collect();
         let calls = AtomicUsize::new(0);
-        let failed = map(&items, 4, |n| {
+        let fails_at_3 = |n: &u32| {
             calls.fetch_add(1, Ordering::Relaxed);
             if *n == 3 { Err(*n) } else { Ok(()) }
-        });
-        assert_eq!(failed, Err(3));
-        assert!(calls.load(Ordering::Relaxed) < 100);
-        assert_eq!(map(&[], 4, |n: &u32| Err::<(), _>(*n)), Ok(vec![]));
+        };
+        // How many of the others run before the error is seen is up to the scheduler, unless there is one.
+        assert_eq!(map(&items, 1, fails_at_3), Err(3));
+        assert_eq!(calls.load(Ordering::Relaxed), 4);
+        assert_eq!(map(&items, 4, fails_at_3), Err(3));
     }
 }
