@@ -55,7 +55,7 @@ pub(crate) struct Room {
     pub(crate) steps: usize,
     /// Pulls that may be handed out.
     pub(crate) pulls: usize,
-    /// The data file system is down to its reserve: nothing new is begun.
+    /// The data file system is down to its reserve: what is wanted and held is started, nothing new is begun.
     pub(crate) low_on_disk: bool,
     /// No start before then: the journal could not be written.
     pub(crate) journal_from: Duration,
@@ -287,6 +287,7 @@ impl Planning<'_> {
         }
         // The old run goes on until the new one can be started: the image first, then room, then the switch.
         match self.image_and_room(wanted) {
+            Ok(_) if self.room.low_on_disk => Choice::Wait(Wait::Space),
             Ok(_) => {
                 let because = format!("generation {} replaces {}", workload.generation, run.generation);
                 self.end(workload, container, run, &because)
@@ -299,9 +300,10 @@ impl Planning<'_> {
         let id = wanted.workload.id.clone();
         match (self.image_and_room(wanted), wanted.fallback) {
             (Ok(image), _) => self.when_due(wanted, Todo::Start(id, image)),
-            (Err(Choice::Wait(wait @ (Wait::Image | Wait::PullAgain(_) | Wait::Turn))), Some(image))
-                if !self.room.low_on_disk =>
-            {
+            (
+                Err(Choice::Wait(wait @ (Wait::Image | Wait::PullAgain(_) | Wait::Turn | Wait::Space))),
+                Some(image),
+            ) => {
                 match self.when_due(wanted, Todo::StartFallback(id, image)) {
                     // Of two waits the one that ends first.
                     Choice::Wait(other) if wait.until().is_some() && wait.until() < other.until() => {
@@ -333,7 +335,8 @@ impl Planning<'_> {
         match supply {
             Supply::Coming => Err(Choice::Wait(Wait::Image)),
             Supply::Absent { from } if from > self.now => Err(Choice::Wait(Wait::PullAgain(from))),
-            _ if self.room.low_on_disk => Err(Choice::Wait(Wait::Space)),
+            // A start may use the reserve, which is kept for what was there before; a pull only adds.
+            Supply::Absent { .. } if self.room.low_on_disk => Err(Choice::Wait(Wait::Space)),
             Supply::Absent { .. } if self.room.pulls == 0 => Err(Choice::Wait(Wait::Turn)),
             Supply::Absent { .. } => {
                 let because = format!("{} needs it", wanted.workload.name);

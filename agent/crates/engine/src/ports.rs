@@ -38,7 +38,8 @@ pub struct Settings {
     pub platform: Platform,
     /// The kernel's boot id (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
-    /// Nothing is pulled or started while fewer bytes than these are free on the data file system.
+    /// While fewer bytes than these are free on the data file system nothing is pulled and no instance is replaced;
+    /// what is wanted and held is started.
     pub reserve_bytes: u64,
     /// The most pulls in flight. Each holds buffers and a share of a thin link; two let a small image
     /// overtake a large one.

@@ -494,20 +494,30 @@ fn what_is_not_durable_is_not_acknowledged_and_nothing_is_started() {
 }
 
 #[test]
-fn a_full_disk_holds_starts_back_until_there_is_room() {
+fn a_full_disk_holds_pulls_and_replacements_back_until_there_is_room_but_no_start() {
     let mut node = Node::new();
     node.free_bytes = 1 << 20;
-    let id = node.deploy("app:1");
+    node.deploy("app:1");
     node.look();
+    node.start();
+    let replaced = node.deploy("app:2");
+    let missing = node
+        .engine
+        .apply(Apply { name: Name::parse("new").expect("name"), ..wish("app:9") }, node.time())
+        .expect("accepted")
+        .id;
     assert_eq!(node.idle(), Some(Duration::from_secs(10)));
-    let fact = node.fact(&id);
     let text = "1 MiB free on the data file system, below the reserve of 64 MiB";
+    let fact = node.fact(&missing);
     assert_eq!((fact.state, fact.error_message.as_deref()), (State::Queued, Some(text)));
+    let fact = node.fact(&replaced);
+    let still = format!("{text}; generation 1 goes on running");
+    assert_eq!((fact.state, fact.error_message), (State::Updating, Some(still)));
     node.pass(10);
     assert!(node.engine.next(node.time()).observe);
     node.free_bytes = 1 << 30;
     node.look();
-    node.start();
+    assert_eq!(node.engine.next(node.time()).steps.len(), 2);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn a_start_waits_for_image_room_back_off_and_journal_in_this_order() {
         ("no image, in back-off", later(), &none, ROOM, "pull 1"),
         ("the pull failed", desired(&workload), &failed, ROOM, "PullAgain(1300s)"),
         ("no image and no room", desired(&workload), &none, low, "Space"),
-        ("no room", desired(&workload), &held, low, "Space"),
+        ("no room for more than what is held", desired(&workload), &held, low, "start"),
         ("in back-off", later(), &held, journal, "BackOff(1010s)"),
         ("no journal", desired(&workload), &held, journal, "Journal(1003s)"),
         ("no worker", desired(&workload), &held, Room { steps: 0, ..ROOM }, "Turn"),
@@ -207,7 +207,7 @@ fn while_the_new_image_is_away_the_earlier_generation_runs() {
     assert_eq!(decide(&fallback(), &[], &failed, ROOM), "start fallback");
     assert_eq!(decide(&later(1005), &[], &failed, ROOM), "BackOff(1005s)");
     assert_eq!(decide(&later(1015), &[], &failed, ROOM), "PullAgain(1010s)");
-    assert_eq!(decide(&fallback(), &[], &none, low), "Space");
+    assert_eq!(decide(&fallback(), &[], &none, low), "start fallback");
     assert_eq!(decide(&fallback(), &[], &held(&[&workload]), ROOM), "start");
 }
 
