@@ -25,7 +25,7 @@ pub const DAEMON_UNAVAILABLE: u8 = 10;
 /// Why a command failed: for people, for scripts, and for the shell.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// A code of the API, or `DAEMON_UNAVAILABLE`.
+    /// A code of the API; the reason, where the API has no word for it; or `DAEMON_UNAVAILABLE`.
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) remedy: Remedy,
@@ -47,19 +47,25 @@ impl Failure {
     /// What the daemon said.
     pub(crate) fn api(body: ErrorBody) -> Self {
         let code = Code::parse(&body.code);
-        let said = body.details.and_then(|details| {
-            serde_json::from_value::<Remedy>(serde_json::Value::String(details.remedy)).ok()
-        });
+        let reason = body.details.as_ref().and_then(|details| word::<Reason>(&details.reason));
+        let said = body.details.and_then(|details| word::<Remedy>(&details.remedy));
         let remedy = said.unwrap_or_else(|| usual_remedy(code));
-        let hint = match (code, remedy) {
-            (Some(Code::ExecStartTimeout), _) => {
+        let hint = match (code, reason, remedy) {
+            (Some(Code::ExecStartTimeout), ..) => {
                 Some("try again, then look at the logs of the microservice and of the daemon")
             }
+            (_, Some(Reason::NoSpace), _) => {
+                Some("make room; `edgelet image prune` removes images that nothing uses")
+            }
             // Nobody repeats a request but who made it.
-            (_, Remedy::RetryLater) => Some("try again later"),
+            (.., Remedy::RetryLater) => Some("try again later"),
             _ => None,
         };
-        Self { code: body.code, message: body.message, remedy, hint: hint.map(str::to_owned) }
+        let code = match (code, reason) {
+            (Some(Code::Internal), Some(reason)) => reason.code().to_owned(),
+            _ => body.code,
+        };
+        Self { code, message: body.message, remedy, hint: hint.map(str::to_owned) }
     }
 
     /// Unlike a request, what is wanted stays wanted: nobody has to repeat it.
@@ -73,7 +79,7 @@ impl Failure {
 
     /// With who must act by the daemon's word for the reason.
     pub(crate) fn because_of(mut self, reason: &str) -> Self {
-        if let Ok(reason) = serde_json::from_value::<Reason>(serde_json::Value::String(reason.to_owned())) {
+        if let Some(reason) = word::<Reason>(reason) {
             self.remedy = reason.remedy();
         }
         self
@@ -97,6 +103,11 @@ impl Failure {
             _ => INTERNAL,
         }
     }
+}
+
+/// A word of ours on the wire; a newer daemon may have others.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
 }
 
 /// The one code that no daemon sends.
@@ -142,5 +153,28 @@ fn usual_remedy(code: Option<Code>) -> Remedy {
         Some(Code::Unauthorized | Code::Forbidden | Code::ExecStartTimeout) => Remedy::NeedsPerson,
         Some(Code::RequestTimeout | Code::Unavailable | Code::TimedOut) => Remedy::RetryLater,
         _ => Remedy::Bug,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_stands_for_the_code_that_says_nothing() {
+        let told =
+            |body: serde_json::Value| Failure::api(serde_json::from_value(body).expect("an error body"));
+        let full = told(serde_json::json!({"code": "INTERNAL", "message": "no room",
+            "details": {"reason": "NO_SPACE", "remedy": "needs-person"}}));
+        assert_eq!(
+            (full.code.as_str(), full.exit(), full.remedy),
+            ("NO_SPACE", INTERNAL, Remedy::NeedsPerson)
+        );
+        let missing = told(serde_json::json!({"code": "NOT_FOUND", "message": "no such image",
+            "details": {"reason": "IMAGE_NOT_FOUND", "remedy": "needs-input"}}));
+        assert_eq!((missing.code.as_str(), missing.exit()), ("NOT_FOUND", NOT_FOUND));
+        let newer = told(serde_json::json!({"code": "INTERNAL", "message": "?",
+            "details": {"reason": "FROM_THE_FUTURE", "remedy": "retry-later"}}));
+        assert_eq!((newer.code.as_str(), newer.remedy), ("INTERNAL", Remedy::RetryLater));
     }
 }
