@@ -8,7 +8,8 @@ bind_state() {
     seed etc/edgelet
     show edgelet var/lib/edgelet 0700
     show log/edgelet var/log/edgelet 0755
-    show systemd var/lib/systemd 0755
+    show systemd/timesync var/lib/systemd/timesync 0755
+    show_file systemd/random-seed var/lib/systemd/random-seed
     show etc/edgelet etc/edgelet 0755
     # In images that have it.
     [ ! -d /sysroot/etc/dropbear ] || show identity/ssh etc/dropbear 0700
@@ -19,6 +20,8 @@ mount_var() {
     mkdir -p /run/edgelet-os/var/upper /run/edgelet-os/var/work
     mount -t overlay -o lowerdir=/sysroot/var,upperdir=/run/edgelet-os/var/upper,workdir=/run/edgelet-os/var/work \
         overlay /sysroot/var
+    # It is what this root ships: else the system brings it up to date at each start, as if it were new.
+    touch -r /sysroot/usr /sysroot/var/.updated
 }
 
 # Shows directory $1 of the data partition at $2 of the root.
@@ -29,6 +32,14 @@ show() {
     fi
     # In /var only; elsewhere the root has it.
     [ -d "/sysroot/$2" ] || mkdir -p "/sysroot/$2"
+    mount --bind "/sysroot/data/$1" "/sysroot/$2" || say "cannot show /data/$1 at /$2"
+}
+
+# The same for a file; one that is not there yet begins empty.
+show_file() {
+    mkdir -p "/sysroot/data/${1%/*}" "/sysroot/${2%/*}"
+    [ -e "/sysroot/data/$1" ] || (umask 077 && : >"/sysroot/data/$1")
+    : >"/sysroot/$2"
     mount --bind "/sysroot/data/$1" "/sysroot/$2" || say "cannot show /data/$1 at /$2"
 }
 
