@@ -34,7 +34,25 @@ prepare_data() {
     reset_asked_by_system
     # While it is mounted this is journalled; it does nothing when there is nothing to do.
     case $(blkid "$device") in *'TYPE="ext4"'*) resize2fs "$device" >/dev/null 2>&1 || say "data keeps its size" ;; esac
+    keep_ballast
     echo ok >/run/edgelet-os/data
+}
+
+# A full partition must not keep the workloads from starting, and a start needs a few blocks: for a directory, for
+# the node's and RAUC's notes. So 4 MiB are put aside while there is room, and given up for one start when there is none.
+keep_ballast() {
+    ballast=/sysroot/data/os/ballast
+    available_kib=$(df -Pk /sysroot/data | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)
+    # This process must not end, whatever it is told.
+    case $available_kib in '' | *[!0-9]*) return ;; esac
+    if [ "$available_kib" -lt 2048 ]; then
+        if [ -e "$ballast" ]; then what="starting with the 4 MiB put aside for this"; else what="nothing is put aside any more"; fi
+        say "the data partition is full: $what; make room, see recovery"
+        rm -f "$ballast"
+    elif [ "$available_kib" -gt 65536 ] && [ ! -e "$ballast" ]; then
+        mkdir -p /sysroot/data/os
+        dd if=/dev/zero of="$ballast.new" bs=1M count=4 2>/dev/null && mv "$ballast.new" "$ballast" || rm -f "$ballast.new"
+    fi
 }
 
 do_without() {

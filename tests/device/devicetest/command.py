@@ -50,7 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="show all stories and checks")
     parser.add_argument("--keep", action="store_true", help="leave the media of the machines")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the moments of power cuts")
-    parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
+    parser.add_argument("--jobs", type=int, default=3, help="machines at a time; some of them mostly wait")
     parser.add_argument("checks", nargs="*", metavar="CHECK",
                         help="a story, or story:check, which runs the story up to that check")
     return parser.parse_args()

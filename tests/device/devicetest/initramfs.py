@@ -20,7 +20,7 @@ PROGRAMS = """
 
 APPLETS = """
     sh mount umount mkdir cat sleep reboot insmod grep readlink cut tr cp mv rm sync chmod switch_root ls echo ln dmesg
-    touch mknod head tail sed test true false [ basename dirname stat wc
+    touch mknod head tail sed test true false df dd [ basename dirname stat wc
 """.split()
 
 

@@ -80,6 +80,7 @@ class Story:
 # What a person would look at first.
 LOOK = """
 systemctl --failed --no-legend --plain; systemctl list-jobs --no-legend
+df -B1 /data; edgelet -o json ms inspect edgelet.hello
 journalctl -b -u edgelet -u edgelet-seed -u edgelet-boot-health -u rauc --no-pager -o short-monotonic | tail -40
 """
 

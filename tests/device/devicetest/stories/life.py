@@ -84,11 +84,12 @@ class Life(Story):
         expect(free < 8192, f"{free} sectors behind the data partition are not used")
         size = int(self.vm.ok("findmnt -bno SIZE /data"))
         expect(size > 1_300_000_000, f"the file system has {size} bytes: it did not grow")
+        self._fact("stat -c %s /data/os/ballast", str(4 << 20))
 
     @check
     def what_persists_is_on_the_data_partition(self) -> None:
         for place in ("/var/lib/edgelet", "/var/log/edgelet", "/etc/edgelet", "/etc/machine-id", "/etc/hostname",
-                      "/var/lib/systemd"):
+                      "/var/lib/systemd/random-seed", "/var/lib/systemd/timesync"):
             self._fact(f"findmnt -no SOURCE {place}", "/dev/vda6[")
         self._fact("findmnt -no FSTYPE /var", "overlay")
         self._fact("hostname", "edgelet-")
