@@ -46,6 +46,7 @@ do_install:append() {
     install -d -m 0755 ${D}${sysconfdir}/edgelet
 
     install -D -m 0644 -t ${D}${mandir}/man1 ${S}/assets/man/*.1
+    install -D -m 0644 -t ${D}${mandir}/man8 ${S}/assets/man/*.8
     install -D -m 0644 ${S}/assets/completions/edgelet.bash ${D}${datadir}/bash-completion/completions/edgelet
     install -D -m 0644 ${S}/assets/completions/_edgelet ${D}${datadir}/zsh/site-functions/_edgelet
 }
