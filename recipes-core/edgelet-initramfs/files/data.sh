@@ -46,12 +46,12 @@ keep_ballast() {
     # This process must not end, whatever it is told.
     case $available_kib in '' | *[!0-9]*) return ;; esac
     if [ "$available_kib" -lt 2048 ]; then
-        if [ -e "$ballast" ]; then what="starting with the 4 MiB put aside for this"; else what="nothing is put aside any more"; fi
+        if [ -s "$ballast" ]; then what="starting with the 4 MiB put aside for this"; else what="nothing is put aside any more"; fi
         say "the data partition is full: $what; make room, see recovery"
-        rm -f "$ballast"
-    elif [ "$available_kib" -gt 65536 ] && [ ! -e "$ballast" ]; then
+        rm -f "$ballast" "$ballast.new"
+    elif [ "$available_kib" -gt 16384 ] && [ ! -s "$ballast" ]; then
         mkdir -p /sysroot/data/os
-        dd if=/dev/zero of="$ballast.new" bs=1M count=4 2>/dev/null && mv "$ballast.new" "$ballast" || rm -f "$ballast.new"
+        dd if=/dev/zero of="$ballast.new" bs=1M count=4 2>/dev/null && sync && mv "$ballast.new" "$ballast" || rm -f "$ballast.new"
     fi
 }
 

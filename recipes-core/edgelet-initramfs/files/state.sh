@@ -39,7 +39,8 @@ show() {
 show_file() {
     mkdir -p "/sysroot/data/${1%/*}" "/sysroot/${2%/*}"
     [ -e "/sysroot/data/$1" ] || (umask 077 && : >"/sysroot/data/$1")
-    : >"/sysroot/$2"
+    # Not by a redirection: one that fails ends this shell.
+    [ -e "/sysroot/$2" ] || touch "/sysroot/$2"
     mount --bind "/sysroot/data/$1" "/sysroot/$2" || say "cannot show /data/$1 at /$2"
 }
 

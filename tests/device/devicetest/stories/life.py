@@ -91,7 +91,10 @@ class Life(Story):
         for place in ("/var/lib/edgelet", "/var/log/edgelet", "/etc/edgelet", "/etc/machine-id", "/etc/hostname",
                       "/var/lib/systemd/random-seed", "/var/lib/systemd/timesync"):
             self._fact(f"findmnt -no SOURCE {place}", "/dev/vda6[")
+        self.vm.ok("test -s /var/lib/systemd/random-seed")
         self._fact("findmnt -no FSTYPE /var", "overlay")
+        # Each start would write it to memory anew, for nothing.
+        self._fact("systemctl show -P ConditionResult systemd-journal-catalog-update", "no")
         self._fact("hostname", "edgelet-")
 
     @check
