@@ -305,6 +305,8 @@ impl Planning<'_> {
                 Some(image),
             ) => {
                 match self.when_due(wanted, Todo::StartFallback(id, image)) {
+                    // While room is what is missing the machine is looked at again, and that is often enough.
+                    Choice::Wait(_) if wait == Wait::Space => Choice::Wait(wait),
                     // Of two waits the one that ends first.
                     Choice::Wait(other) if wait.until().is_some() && wait.until() < other.until() => {
                         Choice::Wait(wait)

@@ -208,6 +208,7 @@ fn while_the_new_image_is_away_the_earlier_generation_runs() {
     assert_eq!(decide(&later(1005), &[], &failed, ROOM), "BackOff(1005s)");
     assert_eq!(decide(&later(1015), &[], &failed, ROOM), "PullAgain(1010s)");
     assert_eq!(decide(&fallback(), &[], &none, low), "start fallback");
+    assert_eq!(decide(&later(1005), &[], &none, low), "Space");
     assert_eq!(decide(&fallback(), &[], &held(&[&workload]), ROOM), "start");
 }
 
