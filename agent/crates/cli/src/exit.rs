@@ -55,7 +55,7 @@ impl Failure {
                 Some("try again, then look at the logs of the microservice and of the daemon")
             }
             (_, Some(Reason::NoSpace), _) => {
-                Some("make room; `edgelet image prune` removes images that nothing uses")
+                Some("make room where a disk is full; `edgelet image prune` removes images that nothing uses")
             }
             // Nobody repeats a request but who made it.
             (.., Remedy::RetryLater) => Some("try again later"),
