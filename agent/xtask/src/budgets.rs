@@ -65,8 +65,9 @@ fn memory_of_a_node() -> Result<Memory> {
     let manifest = workspace().join("../docs/examples/hello.yaml");
     node.edgelet(&["deploy", "-f", &manifest.to_string_lossy()])?;
     let shim = node.wait_for_shim()?;
-    // Long enough for the workers of the deployment to fall asleep; nothing else depends on it.
-    std::thread::sleep(Duration::from_secs(5));
+    // Long enough for the workers of the deployment to fall asleep, and for the shim to rest after the first
+    // output of the workload (10 s); nothing else depends on it.
+    std::thread::sleep(Duration::from_secs(15));
     Ok(Memory { daemon: pss_kib(node.daemon.id())?, shim: pss_kib(shim)? })
 }
 
@@ -83,7 +84,6 @@ impl Node {
             bail!("no release program: run `cargo xtask dist x86_64` first");
         }
         fs::create_dir_all(root).with_context(|| format!("create {}", root.display()))?;
-        forget_cached(&program)?;
         let daemon = Command::new(&program)
             .arg("daemon")
             .env("EDGELET_PREFIX", root)
@@ -141,15 +141,6 @@ impl Drop for Node {
             eprintln!("budgets: remove {}: {error}", self.root.display());
         }
     }
-}
-
-/// Makes the kernel read the program from its medium, as after a boot. What a linker has just written is cached
-/// in large folios, and since 6.18 touching one page of a folio maps all of it: the same program then
-/// seems three times as large.
-fn forget_cached(program: &Path) -> Result<()> {
-    let of = format!("of={}", program.display());
-    output(Command::new("dd").args([&of, "oflag=nocache", "conv=notrunc,fdatasync", "count=0"]))?;
-    Ok(())
 }
 
 fn pss_kib(pid: u32) -> Result<u64> {

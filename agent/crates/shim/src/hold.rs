@@ -119,8 +119,6 @@ fn hold(bundle: &Path, order: &Order, inherited: &Inherited) -> Result<Exit, Fau
         // Nobody would know of it; whatever else goes wrong now, the daemon's removal tells.
         let _ = clean_up(order, &mut relay);
     })?;
-    // The start was busy and what follows is sleep. When this fails the memory is not given back, that is all.
-    let _ = edgelet_sys::memory::release_program_pages();
     relay.until_readable(init.as_fd());
     let end = init.wait().map_err(failed("wait for the container"))?;
     let (oom_killed, fault) = match clean_up(order, &mut relay) {

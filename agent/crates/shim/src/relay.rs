@@ -11,12 +11,18 @@ use std::time::SystemTime;
 /// How much is read at a time: the capacity of a pipe, so that one read empties a full one.
 const CHUNK: usize = 64 << 10;
 
+/// Milliseconds without output after which the code that relayed it is let go. Longer than most pauses of a
+/// program that talks all the time, which would only map it again.
+const QUIET: u16 = 10_000;
+
 /// Reads both streams and writes the log.
 pub struct Relay {
     streams: Vec<(File, Lines)>,
     journal: Journal,
     chunk: Vec<u8>,
     entries: Vec<u8>,
+    /// Nothing was read since memory was given back.
+    resting: bool,
 }
 
 impl Relay {
@@ -26,7 +32,7 @@ impl Relay {
             (File::from(stdout), Lines::new(Stream::Stdout)),
             (File::from(stderr), Lines::new(Stream::Stderr)),
         ];
-        Self { streams, journal, chunk: Vec::new(), entries: Vec::new() }
+        Self { streams, journal, chunk: Vec::new(), entries: Vec::new(), resting: false }
     }
 
     /// Relays until `other` becomes readable.
@@ -35,15 +41,27 @@ impl Relay {
             let streams = self.streams.iter().map(|(file, _)| file.as_fd());
             let mut waiting: Vec<PollFd<'_>> =
                 std::iter::once(other).chain(streams).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-            // Interrupted or not, what is ready is looked at afresh.
-            let _ = poll(&mut waiting, PollTimeout::NONE);
+            let patience = if self.resting { PollTimeout::NONE } else { PollTimeout::from(QUIET) };
+            let ready = poll(&mut waiting, patience);
             let done = waiting[0].any().unwrap_or(false);
             drop(waiting);
+            if ready == Ok(0) {
+                self.rest();
+                continue;
+            }
+            // Interrupted or not, what is ready is looked at afresh.
             self.pump();
             if done {
                 return;
             }
         }
+    }
+
+    /// What follows a start, or a burst of output, is sleep, and often for days.
+    fn rest(&mut self) {
+        // When this fails the memory is not given back, that is all.
+        let _ = edgelet_sys::memory::release_program_pages();
+        self.resting = true;
     }
 
     /// Takes at most one chunk from each stream that has something, and drops those that have ended.
@@ -75,6 +93,7 @@ impl Relay {
         if !read_any {
             self.chunk = Vec::new();
         }
+        self.resting &= !read_any;
         read_any
     }
 
