@@ -12,23 +12,22 @@ use std::path::Path;
 /// The name that the image carries in its layout.
 const NAME: &str = "docker.io/edgelet/hello:1";
 
-/// Writes the layout to `dir`, which must not exist. With a program, an image of that for this machine;
+/// Writes the layout to `dir`, which must not exist. With a program, an image of that for its architecture;
 /// without, one for every architecture that `dist` has built, joined by an index.
 pub fn write(dir: &Path, program: Option<&Path>) -> Result<()> {
     if dir.exists() {
         bail!("{}: exists already", dir.display());
     }
-    let built = |arch: &dist::Arch| (arch.name, dist::dir(arch).join("hello"));
+    let built = |arch: &dist::Arch| dist::dir(arch).join("hello");
     let programs: Vec<_> = match program {
-        Some(program) => vec![(std::env::consts::ARCH, program.to_owned())],
-        None => dist::ALL.iter().map(built).filter(|(_, program)| program.exists()).collect(),
+        Some(program) => vec![program.to_owned()],
+        None => dist::ALL.iter().map(built).filter(|program| program.exists()).collect(),
     };
     if programs.is_empty() {
         bail!("no program to put into the image: run `cargo xtask dist` first");
     }
     fs::create_dir_all(dir.join("blobs/sha256")).with_context(|| format!("create {}", dir.display()))?;
-    let manifests =
-        programs.iter().map(|(arch, program)| image(dir, arch, program)).collect::<Result<Vec<_>>>()?;
+    let manifests = programs.iter().map(|program| image(dir, program)).collect::<Result<Vec<_>>>()?;
     let index = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -43,15 +42,10 @@ pub fn write(dir: &Path, program: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-fn image(dir: &Path, arch: &str, program: &Path) -> Result<Value> {
-    let program = fs::read(program).with_context(|| format!("read {}", program.display()))?;
-    let layer = layer(&program)?;
-    let (architecture, variant) = match arch {
-        "x86_64" => ("amd64", None),
-        "aarch64" => ("arm64", Some("v8")),
-        "armv7" => ("arm", Some("v7")),
-        other => (other, None),
-    };
+fn image(dir: &Path, program: &Path) -> Result<Value> {
+    let content = fs::read(program).with_context(|| format!("read {}", program.display()))?;
+    let (architecture, variant) = platform(&content).with_context(|| program.display().to_string())?;
+    let layer = layer(&content)?;
     let mut config = json!({
         "architecture": architecture,
         "os": "linux",
@@ -79,6 +73,21 @@ fn image(dir: &Path, arch: &str, program: &Path) -> Result<Value> {
     let mut entry = blob(dir, "application/vnd.oci.image.manifest.v1+json", &serde_json::to_vec(&manifest)?)?;
     entry["platform"] = platform;
     Ok(entry)
+}
+
+/// Architecture and variant, as the image-spec names them (image-index.md), of a program: `e_machine` of its ELF
+/// header.
+fn platform(program: &[u8]) -> Result<(&'static str, Option<&'static str>)> {
+    if !program.starts_with(b"\x7fELF") {
+        bail!("not an ELF program");
+    }
+    match program.get(18..20) {
+        Some([62, 0]) => Ok(("amd64", None)),
+        Some([183, 0]) => Ok(("arm64", Some("v8"))),
+        Some([40, 0]) => Ok(("arm", Some("v7"))),
+        Some([243, 0]) => Ok(("riscv64", None)),
+        other => bail!("an architecture that edgelet is not built for: e_machine {other:?}"),
+    }
 }
 
 /// The root file system: the program, and the users that it may run as. Times are zero, so that the
