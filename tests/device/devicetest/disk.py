@@ -9,7 +9,6 @@ from pathlib import Path
 from .tools import REPOSITORY, Failure, require, run
 
 MIB = 1024 * 1024
-WKS = REPOSITORY / "files/wic/edgelet-efi.wks.in"
 DISTRIBUTION = REPOSITORY / "conf/distro/edgelet-os.conf"
 
 
@@ -25,11 +24,11 @@ KERNEL_SLOT_MIB = _slot_size("EDGELET_KERNEL_SLOT_SIZE")
 ROOTFS_SLOT_MIB = _slot_size("EDGELET_ROOTFS_SLOT_SIZE")
 
 
-def _layout() -> list[tuple[str, int, str]]:
-    """Label, size in MiB and GPT type of each partition of the product's own table. The order is the numbering."""
+def _layout(table: Path) -> list[tuple[str, int, str]]:
+    """Label, size in MiB and GPT type of each partition of a table of the product. The order is the numbering."""
     sizes = {"${EDGELET_KERNEL_SLOT_SIZE}M": KERNEL_SLOT_MIB, "${EDGELET_ROOTFS_SLOT_SIZE}M": ROOTFS_SLOT_MIB}
     layout = []
-    for line in WKS.read_text().splitlines():
+    for line in table.read_text().splitlines():
         if label := re.search(r"--part-name (\S+)", line):
             size = re.search(r"--fixed-size (\S+)", line).group(1)
             kind = re.search(r"--part-type (\S+)", line)
@@ -38,7 +37,9 @@ def _layout() -> list[tuple[str, int, str]]:
     return layout
 
 
-PARTITIONS = _layout()
+def size_of(table: Path, label: str) -> int:
+    """Of a partition, in MiB."""
+    return next(size for name, size, _ in _layout(table) if name == label)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Disk:
 
     def remove_partition(self, label: str) -> None:
         """Takes it out of the table; what it holds stays where it is."""
-        number = 1 + [name for name, _, _ in PARTITIONS].index(label)
+        number = 1 + list(self.partitions).index(label)
         run("sgdisk", "--delete", str(number), self.path)
         self.partitions = _partitions(self.path)
 
@@ -89,13 +90,13 @@ def _partitions(path: Path) -> dict[str, Partition]:
     return {p["name"]: Partition(p["start"] * sector, p["size"] * sector) for p in table["partitions"]}
 
 
-def create(path: Path, medium_mib: int, contents: dict[str, Path], data: str = "ext4") -> Disk:
+def create(path: Path, table: Path, medium_mib: int, contents: dict[str, Path], data: str = "ext4") -> Disk:
     """A medium of this size, as flashing the image to it leaves it: data is last and still small."""
     require("sgdisk", "mke2fs", "mkfs.f2fs")
     with open(path, "wb") as disk:
         disk.truncate(medium_mib * MIB)
     command = ["sgdisk", "--clear"]
-    for number, (label, size, kind) in enumerate(PARTITIONS, 1):
+    for number, (label, size, kind) in enumerate(_layout(table), 1):
         # f2fs is not grown by the first boot: who wants it formats the whole partition.
         end = "0" if (label, data) == ("data", "f2fs") else f"+{size}M"
         command += [f"--new={number}:0:{end}", f"--typecode={number}:{kind}", f"--change-name={number}:{label}"]

@@ -82,10 +82,11 @@ class Lab:
     def disk(self, name: str, data: str = "ext4") -> disk.Disk:
         """A freshly flashed medium: the first release in both slots, as the image has it."""
         first = self.release("first")
-        contents = {"efi": loader.partition(self.machine)}
+        mine = loader.of(self.machine)
+        contents = {mine.label: mine.partition()}
         for slot in "ab":
             contents |= {f"kernel-{slot}": first.kernel, f"rootfs-{slot}": first.rootfs}
-        return disk.create(self.folder / f"{name}.img", MEDIUM_MIB, contents, data)
+        return disk.create(self.folder / f"{name}.img", mine.partition_table, MEDIUM_MIB, contents, data)
 
     def random(self, story: str) -> random.Random:
         """The same moments for the same seed, whatever else runs."""

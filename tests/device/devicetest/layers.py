@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import loader
 from .machines import Machine
 from .tools import REPOSITORY, Failure, digest
 from .tree import Tree
@@ -39,25 +40,28 @@ class Agent:
 
 def install(tree: Tree, machine: Machine, built: Agent, keyring: Path, layout: Path) -> None:
     """All layers over Debian's packages."""
-    base(tree)
+    base(tree, machine)
     os_base(tree)
+    for path, file in loader.of(machine).files.items():
+        tree.file(path, file)
     rauc(tree, machine, keyring)
     agent(tree, built)
     preload(tree, layout)
     test_parts(tree)
 
 
-def base(tree: Tree) -> None:
+def base(tree: Tree, machine: Machine) -> None:
     """What the image recipe does to base-files and systemd: places to mount on, nothing that is made later."""
     for folder in ("/data", "/boot", "/dev", "/proc", "/sys", "/run", "/var/cache"):
         tree.folder(folder)
     tree.folder("/tmp", 0o1777)
     for file in ("/etc/machine-id", "/etc/hostname"):
         tree.file(file, "")
-    tree.file("/etc/fstab", FSTAB.read_text().replace("@LOADER_LABEL@", "efi"))
+    tree.file("/etc/fstab", FSTAB.read_text().replace("@LOADER_LABEL@", loader.of(machine).label))
     tree.link("/etc/systemd/system/default.target", f"{UNITS}/multi-user.target")
     # Debian's own upkeep has no place on a device: its timers, package and file system checks.
-    tree.remove("/etc/systemd/system/timers.target.wants")
+    tree.remove("/etc/systemd/system/timers.target.wants",
+                "/etc/systemd/system/multi-user.target.wants/e2scrub_reap.service")
 
 
 def os_base(tree: Tree) -> None:
@@ -75,11 +79,7 @@ def os_base(tree: Tree) -> None:
 def rauc(tree: Tree, machine: Machine, keyring: Path) -> None:
     """recipes-core: append of rauc-conf."""
     configuration = RAUC_CONFIGURATION.read_text()
-    for name, value in {
-        "MACHINE": machine.machine,
-        "BOOTLOADER": "grub",
-        "BOOTLOADER_OPTIONS": "grubenv=/boot/EFI/BOOT/grubenv",
-    }.items():
+    for name, value in {"MACHINE": machine.machine, **loader.of(machine).rauc}.items():
         configuration = configuration.replace(f"@{name}@", value)
     tree.file("/etc/rauc/system.conf", configuration)
     tree.file("/etc/rauc/keyring.pem", keyring)
@@ -120,6 +120,6 @@ def test_parts(tree: Tree) -> None:
     tree.file("/etc/shadow", re.sub(r"^root:[^:]*:", "root::", shadow, flags=re.MULTILINE), 0o640)
 
 
-def inputs() -> str:
+def inputs(machine: Machine) -> str:
     """A name for all files of ours that go into the root."""
-    return digest(OS_BASE, AGENT_FILES, RAUC_CONFIGURATION, FSTAB, SAMPLE_MANIFEST, GUEST)
+    return digest(*loader.of(machine).files.values(), OS_BASE, AGENT_FILES, RAUC_CONFIGURATION, FSTAB, SAMPLE_MANIFEST, GUEST)

@@ -31,7 +31,7 @@ def box(machine: Machine, debian: Path) -> Path:
         tree.folder("/tmp", 0o1777)
         for number in range(16):
             tree.file(f"/share/{number}", noise(number, 1024 * 1024))
-        _write(folder, tree, machine.debian)
+        _write(folder, tree, machine.oci)
 
     return cached(f"box-{machine.arch}", digest(debian.name, Path(__file__)), make)
 

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from . import loader
 from .lab import Lab
 from .tools import Failure, say
 from .vm import Vm
@@ -96,20 +97,12 @@ def slot(vm: Vm) -> str:
     return vm.ok("sed 's/.*rauc.slot=\\(.\\).*/\\1/' /proc/cmdline")
 
 
-def loader_says(vm: Vm) -> dict[str, str]:
-    """GRUB's variables."""
-    text = vm.ok("tr -d '#' </boot/EFI/BOOT/grubenv")
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-
-
 def wait_good(vm: Vm) -> None:
     """Waits until the slot that runs was marked good, and the workload serves."""
     vm.until(SERVES)
     vm.until("systemctl is-active --quiet edgelet-boot-health")
     chosen = slot(vm)
-    variables = loader_says(vm)
-    expect(variables[f"{chosen}_OK"] == "1" and variables[f"{chosen}_TRY"] == "0",
-           f"slot {chosen} is not marked good: {variables}")
+    expect(loader.of(vm.machine).is_good(vm, chosen), f"slot {chosen} is not marked good")
 
 
 def plug_media(vm: Vm) -> None:

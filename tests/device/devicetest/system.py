@@ -41,7 +41,7 @@ def build(machine: Machine, name: str, keyring: Path, change: Callable[[Tree], N
     """A release; `change` is the last to touch the root. `key` names what `change` does."""
     built = layers.Agent.of(machine)
     inputs = digest(
-        packages.root(machine).name, packages.boot(machine).name, name, key, layers.inputs(), initramfs.SCRIPTS,
+        packages.root(machine).name, packages.boot(machine).name, name, key, layers.inputs(machine), initramfs.SCRIPTS,
         SLOT_TOOLS, built.program, built.sample, keyring, *(Path(__file__).with_name(name) for name in OF_THIS),
     )
     layout = sample_image(machine, built)

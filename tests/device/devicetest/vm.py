@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import loader
 from .machines import Machine
 from .tools import Failure, require
 
 # Generous: under emulation on a busy machine a boot takes minutes. Nothing waits for longer than it has to.
 BOOT_S = 900
 COMMAND_S = 300
-OVMF = Path("/usr/share/OVMF")
 
 
 @dataclass(frozen=True)
@@ -181,14 +181,7 @@ class Vm:
                         "-device", "virtio-blk-pci,drive=media,serial=media"]
         if self.network:
             command += ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
-        return command + self._firmware(folder)
-
-    def _firmware(self, folder: Path) -> list[str]:
-        code, variables = OVMF / "OVMF_CODE_4M.fd", folder / "OVMF_VARS.fd"
-        if not variables.exists():
-            variables.write_bytes((OVMF / "OVMF_VARS_4M.fd").read_bytes())
-        return ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
-                "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+        return command + loader.of(self.machine).firmware(folder)
 
     def _connect(self, path: Path) -> socket.socket:
         deadline = time.monotonic() + 60

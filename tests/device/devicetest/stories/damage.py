@@ -1,10 +1,9 @@
 """What goes wrong in the field: each has a message, the machine stays reachable, and there is a way out."""
 
+from .. import loader
 from ..disk import MIB
 from ..story import MEDIA, SERVES, Story, check, expect, plug_media, slot, wait_good
 from ..vm import Vm
-
-DOWN = "\x1b[B"
 
 
 class RootDamaged(Story):
@@ -80,14 +79,11 @@ class DataDamaged(Story):
         without_data(self.vm, "damaged")
 
     @check
-    def the_menu_of_the_loader_makes_a_new_file_system(self) -> None:
+    def the_loader_makes_a_new_file_system(self) -> None:
         self.vm.kill()
         seen = len(self.vm.console())
         self.vm.start()
-        self.vm.wait_console("Esc for the menu", since=seen)
-        self.vm.type("\x1b")
-        self.vm.wait_console("Slot A, factory reset", since=seen)
-        self.vm.type(DOWN * 3 + "\n")
+        loader.of(self.vm.machine).reset_from_console(self.vm, seen)
         self.vm.wait_console("factory reset: making a new data file system", since=seen)
         self.vm.wait_ready()
         expect(self.vm.ok("cat /run/edgelet-os/data") == "ok", "the data partition is still not ok")
@@ -126,14 +122,13 @@ class NoSlot(Story):
     """Neither slot has a kernel: the loader stops, and does not go round for ever."""
 
     @check
-    def the_loader_says_so_and_waits_at_its_menu(self) -> None:
+    def the_loader_says_so_and_waits(self) -> None:
         medium = self.lab.disk("no-slot")
         for label in ("kernel-a", "kernel-b"):
             medium.overwrite(label, 0, bytes(MIB))
         vm = self.power_on(medium)
-        vm.wait_console("slot A has no kernel")
-        vm.wait_console("no slot could be started")
-        vm.wait_console("Start slot B")
+        for line in loader.of(vm.machine).no_slot:
+            vm.wait_console(line)
 
 
 class Nineteen70(Story):
