@@ -43,7 +43,12 @@ fn unit_tests(arch: &Arch, emulator: &str) -> Result<()> {
         println!("arch: {:8} SKIPPED image usage::tests: no openat2(2) in {}", arch.name, first_line(&told));
         command.args(["--", "--skip", "usage::tests::"]);
     }
-    run(&mut command)
+    run(&mut command)?;
+    // Pure, and different on each: numbers of system calls.
+    run(&mut dist::cargo_for(
+        arch,
+        &["test", "--quiet", "--locked", "--lib", "-p", "edgelet-oci", "seccomp::"],
+    ))
 }
 
 /// Whether an emulator that calls itself so has openat2(2), which came with 9.2.

@@ -1,6 +1,7 @@
 //! From rules to instructions. Numbers are found by bisection over runs of equal treatment, so that a
 //! call costs about eight comparisons whatever the length of the profile.
 
+use super::numbers::PRIVATE;
 use edgelet_sys::seccomp::Instruction;
 use oci_spec::runtime::LinuxSeccompOperator;
 use std::collections::BTreeMap;
@@ -79,11 +80,16 @@ fn runs(rules: &BTreeMap<u32, Vec<Rule>>, default: Action) -> Vec<Run> {
             runs.push(Run { first, rules });
         }
     };
-    let always = |action| vec![Rule { conditions: Vec::new(), action }];
+    let refuses = default != ALLOW && default.0 & 0xffff_0000 == ERRNO;
+    let newest = rules.keys().rev().find(|number| **number < PRIVATE);
+    let unlisted = |first: u32| {
+        let newer = newest.is_some_and(|newest| first > *newest);
+        vec![Rule { conditions: Vec::new(), action: if refuses && newer { ENOSYS } else { default } }]
+    };
     let mut next = 0;
     for (number, rules) in rules {
         if *number > next {
-            add(next, always(default));
+            add(next, unlisted(next));
         }
         // What follows a rule without conditions is never reached.
         let reached =
@@ -91,8 +97,7 @@ fn runs(rules: &BTreeMap<u32, Vec<Rule>>, default: Action) -> Vec<Run> {
         add(*number, rules[..reached].to_vec());
         next = number + 1;
     }
-    let refuses = default != ALLOW && default.0 & 0xffff_0000 == ERRNO;
-    add(next, always(if refuses && next > 0 { ENOSYS } else { default }));
+    add(next, unlisted(next));
     runs
 }
 

@@ -14,11 +14,18 @@ pub(super) struct Numbers {
     pub(super) has_x32: bool,
     entries: &'static [u8],
     starts: &'static [usize],
+    /// Calls that belong to the processor and not to Linux.
+    private: &'static [(&'static str, u32)],
 }
 
 impl Numbers {
     /// The number of a call.
     pub(super) fn of(&self, name: &str) -> Option<u32> {
+        let private = self.private.iter().find(|(call, _)| *call == name);
+        private.map(|(_, number)| *number).or_else(|| self.of_linux(name))
+    }
+
+    fn of_linux(&self, name: &str) -> Option<u32> {
         let (start, end) = (*self.starts.get(name.len())?, *self.starts.get(name.len() + 1)?);
         self.entries[start..end].chunks_exact(name.len() + NUMBER).find_map(|entry| {
             let number = [entry[name.len()], entry[name.len() + 1]];
@@ -34,6 +41,21 @@ struct Table<const BYTES: usize> {
     /// Where in them the names of each length begin, up to the end of the longest.
     starts: [usize; LONGEST + 2],
 }
+
+/// Where calls begin that a processor's port of Linux keeps for itself. Only 32-bit ARM has such: `__ARM_NR_BASE`
+/// of arch/arm/include/uapi/asm/unistd.h.
+pub(super) const PRIVATE: u32 = 0x000f_0000;
+
+/// A program of glibc ends at once when it may not make the fifth.
+#[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
+const OF_ARM: &[(&str, u32)] = &[
+    ("breakpoint", PRIVATE + 1),
+    ("cacheflush", PRIVATE + 2),
+    ("usr26", PRIVATE + 3),
+    ("usr32", PRIVATE + 4),
+    ("set_tls", PRIVATE + 5),
+    ("get_tls", PRIVATE + 6),
+];
 
 /// The length of the longest name, and some more.
 const LONGEST: usize = 31;
@@ -81,7 +103,7 @@ const fn table<const BYTES: usize>(names: &[&str]) -> Table<BYTES> {
 }
 
 macro_rules! numbers {
-    ($convention:ident, $audit:literal, $native:literal, $x32:literal) => {{
+    ($convention:ident, $audit:literal, $native:literal, $x32:literal, $private:expr) => {{
         use syscalls::$convention::Sysno;
         const NAMES: [&str; Sysno::table_size()] = {
             let mut names = [""; Sysno::table_size()];
@@ -101,23 +123,24 @@ macro_rules! numbers {
             has_x32: $x32,
             entries: &TABLE.entries,
             starts: &TABLE.starts,
+            private: $private,
         }
     }};
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(super) const CONVENTIONS: &[Numbers] =
-    &[numbers!(x86_64, 0xc000_003e, true, true), numbers!(x86, 0x4000_0003, false, false)];
+    &[numbers!(x86_64, 0xc000_003e, true, true, &[]), numbers!(x86, 0x4000_0003, false, false, &[])];
 
 #[cfg(target_arch = "aarch64")]
 pub(super) const CONVENTIONS: &[Numbers] =
-    &[numbers!(aarch64, 0xc000_00b7, true, false), numbers!(arm, 0x4000_0028, false, false)];
+    &[numbers!(aarch64, 0xc000_00b7, true, false, &[]), numbers!(arm, 0x4000_0028, false, false, OF_ARM)];
 
 #[cfg(target_arch = "arm")]
-pub(super) const CONVENTIONS: &[Numbers] = &[numbers!(arm, 0x4000_0028, true, false)];
+pub(super) const CONVENTIONS: &[Numbers] = &[numbers!(arm, 0x4000_0028, true, false, OF_ARM)];
 
 #[cfg(target_arch = "riscv64")]
-pub(super) const CONVENTIONS: &[Numbers] = &[numbers!(riscv64, 0xc000_00f3, true, false)];
+pub(super) const CONVENTIONS: &[Numbers] = &[numbers!(riscv64, 0xc000_00f3, true, false, &[])];
 
 #[cfg(test)]
 mod tests {
@@ -137,6 +160,9 @@ mod tests {
         for unknown in ["", "x", "rea", "read\0", "readwrite", "a_name_that_is_longer_than_every_other_one"] {
             assert_eq!(native.of(unknown), None, "{unknown}");
         }
+        let set_tls = CONVENTIONS.iter().find_map(|convention| convention.of("set_tls"));
+        let arm = cfg!(any(target_arch = "aarch64", target_arch = "arm"));
+        assert_eq!(set_tls, arm.then_some(0x000f_0005));
         let other = CONVENTIONS.iter().find(|convention| !convention.native);
         let waitpid = cfg!(target_arch = "x86_64").then_some(7);
         assert_eq!(other.and_then(|convention| convention.of("waitpid")), waitpid);

@@ -91,6 +91,36 @@ fn listed_calls_are_allowed_and_others_refused() {
 }
 
 #[test]
+fn a_call_of_the_processor_in_a_profile_makes_no_call_of_linux_old() {
+    let allowed = || vec![Rule { conditions: vec![], action: Action(ALLOW) }];
+    let rules = BTreeMap::from([(3, allowed()), (numbers::PRIVATE + 5, allowed())]);
+    let convention = Convention { audit: NATIVE, has_x32: false, rules };
+    let filter = Filter { program: assemble::assemble(&[convention], Action(EPERM)), flags: 0 };
+    for (number, want) in [
+        (2, EPERM),
+        (3, ALLOW),
+        (4, ENOSYS),
+        (numbers::PRIVATE + 4, ENOSYS),
+        (numbers::PRIVATE + 5, ALLOW),
+        (numbers::PRIVATE + 6, ENOSYS),
+    ] {
+        assert_eq!(
+            run(&filter, &Call { number, architecture: NATIVE, arguments: [0; 6] }),
+            want,
+            "{number:#x}"
+        );
+    }
+}
+
+#[test]
+#[cfg(any(target_arch = "arm", target_arch = "aarch64"))]
+fn a_program_for_32_bit_arm_may_say_where_its_threads_keep_their_data() {
+    let filter = Filter::compile(&default_profile(&oci_spec::runtime::Capabilities::new())).expect("compiles");
+    let set_tls = Call { number: 0x000f_0005, architecture: 0x4000_0028, arguments: [0; 6] };
+    assert_eq!(run(&filter, &set_tls), ALLOW);
+}
+
+#[test]
 fn a_profile_that_allows_by_default_allows_new_calls() {
     let filter = compile(json!({
         "defaultAction": "SCMP_ACT_ALLOW",
