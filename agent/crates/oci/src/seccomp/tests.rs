@@ -115,7 +115,8 @@ fn a_call_of_the_processor_in_a_profile_makes_no_call_of_linux_old() {
 #[test]
 #[cfg(any(target_arch = "arm", target_arch = "aarch64"))]
 fn a_program_for_32_bit_arm_may_say_where_its_threads_keep_their_data() {
-    let filter = Filter::compile(&default_profile(&oci_spec::runtime::Capabilities::new())).expect("compiles");
+    let filter =
+        Filter::compile(&default_profile(&oci_spec::runtime::Capabilities::new())).expect("compiles");
     let set_tls = Call { number: 0x000f_0005, architecture: 0x4000_0028, arguments: [0; 6] };
     assert_eq!(run(&filter, &set_tls), ALLOW);
 }
@@ -244,7 +245,7 @@ fn what_is_not_supported_is_refused_by_name() {
 fn the_default_profile_refuses_what_needs_a_capability_until_it_is_granted() {
     use oci_spec::runtime::{Capabilities, Capability};
     let plain = Filter::compile(&default_profile(&Capabilities::new())).expect("compiles");
-    for name in ["read", "openat", "execve", "futex", "epoll_wait", "clone3"] {
+    for name in ["read", "openat", "execve", "futex", "epoll_pwait", "clone3"] {
         let want = if name == "clone3" { ENOSYS } else { ALLOW };
         assert_eq!(run(&plain, &call(name, &[])), want, "{name}");
     }
