@@ -24,11 +24,11 @@ class Modules:
     def __init__(self, tar: Path, folder: Path):
         require("depmod")
         with tarfile.open(tar) as source:
-            wanted = [m for m in source if "/lib/modules/" in m.name or "/boot/vmlinuz-" in m.name]
+            wanted = [m for m in source if "/lib/modules/" in m.name or "/boot/vmlinu" in m.name]
             source.extractall(folder, wanted, filter="data")
         self.root = folder
-        self.kernel = next((folder / "boot").glob("vmlinuz-*"))
-        self.version = self.kernel.name.removeprefix("vmlinuz-")
+        self.kernel = next((folder / "boot").glob("vmlinu[xz]-*"))
+        self.version = self.kernel.name.split("-", 1)[1]
         self.folder = folder / "usr/lib/modules" / self.version
         run("depmod", "-b", folder / "usr", self.version)
         lines = (self.folder / "modules.dep").read_text().splitlines()

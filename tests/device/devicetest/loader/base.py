@@ -30,6 +30,8 @@ class Loader(ABC):
     """What the configuration of RAUC says of it."""
     files: ClassVar[dict[str, Path]]
     """What its recipes put into the root."""
+    attempts: ClassVar[int]
+    """For each slot, until it is marked good."""
     no_slot: ClassVar[tuple[str, ...]]
     """What the console shows when neither slot has a kernel."""
 

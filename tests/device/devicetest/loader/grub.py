@@ -27,6 +27,7 @@ class Grub(Loader):
     label = "efi"
     rauc = {"BOOTLOADER": "grub", "BOOTLOADER_OPTIONS": "grubenv=/boot/EFI/BOOT/grubenv"}
     files: ClassVar[dict[str, Path]] = {}
+    attempts = 1
     no_slot = ("slot A has no kernel", "no slot could be started", "Start slot B")
 
     def partition(self) -> Path:

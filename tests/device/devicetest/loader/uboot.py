@@ -25,7 +25,6 @@ ENVIRONMENT_BYTES = "0x4000"
 # An older name of a setting of ours; and a tool that nobody here needs.
 OLDER_SETTINGS = "CONFIG_SYS_REDUNDAND_ENVIRONMENT=y\n# CONFIG_TOOLS_MKEFICAPSULE is not set\n"
 NOT_THERE_YET = ("CONFIG_ENV_REDUNDANT",)
-ATTEMPTS = "3"
 
 
 class UBoot(Loader):
@@ -33,9 +32,10 @@ class UBoot(Loader):
 
     partition_table = REPOSITORY / "files/wic/edgelet-uboot.wks.in"
     label = "boot"
-    rauc = {"BOOTLOADER": "uboot", "BOOTLOADER_OPTIONS": f"boot-attempts={ATTEMPTS}"}
+    rauc = {"BOOTLOADER": "uboot", "BOOTLOADER_OPTIONS": "boot-attempts=3"}
     files = {"/etc/fw_env.config": FILES / "fw_env.config"}
-    no_slot = ("slot A cannot be started", "slot B cannot be started", "no slot became good in three rounds")
+    attempts = 3
+    no_slot = ("slot A cannot be started", "slot B cannot be started", "no slot could be started")
 
     def partition(self) -> Path:
         built = self._built()
@@ -98,7 +98,7 @@ class UBoot(Loader):
         return _says(vm)["BOOT_ORDER"]
 
     def is_good(self, vm: Vm, slot: str) -> bool:
-        return _says(vm)[f"BOOT_{slot}_LEFT"] == ATTEMPTS
+        return _says(vm)[f"BOOT_{slot}_LEFT"] == str(self.attempts)
 
     def is_given_up(self, vm: Vm, slot: str) -> bool:
         return _says(vm)[f"BOOT_{slot}_LEFT"] == "0"

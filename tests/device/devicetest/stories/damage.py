@@ -131,6 +131,22 @@ class NoSlot(Story):
             vm.wait_console(line)
 
 
+class NoRoot(Story):
+    """Both slots start and neither becomes good: rounds, and an end of them."""
+
+    @check
+    def each_slot_is_tried_in_three_rounds_and_then_the_loader_waits(self) -> None:
+        medium = self.lab.disk("no-root")
+        for label in ("rootfs-a", "rootfs-b"):
+            medium.overwrite(label, 0, b"wrong" * 4096)
+        vm = self.power_on(medium)
+        vm.wait_console("became good,? in three rounds")
+        attempts = 3 * loader.of(vm.machine).attempts
+        for name in "AB":
+            count = vm.console().count(f"edgelet-os: starting slot {name}")
+            expect(count == attempts, f"slot {name} was started {count} times, and not {attempts}")
+
+
 class Nineteen70(Story):
     """A clock without a battery."""
 
