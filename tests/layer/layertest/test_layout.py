@@ -90,7 +90,7 @@ class Layout(unittest.TestCase):
     def test_uboot(self):
         """Partition numbers in U-Boot's script."""
         script = text(UBOOT)
-        self.assertEqual(re.findall(r"setenv chosen (\w)\n\s+setenv part (\d)", script), [("A", "2"), ("B", "3")])
+        self.assertEqual(re.findall(r"= (\w) -a .*\n.*\n\s+setenv part (\d)", script), [("A", "2"), ("B", "3")])
         self.assertEqual(re.findall(r"\$\{devnum\}:(\d)", script), ["6"])
 
     def test_loaders_speak_to_the_initramfs(self):
