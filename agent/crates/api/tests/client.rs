@@ -89,11 +89,13 @@ fn an_absent_daemon_is_told_from_a_broken_one() {
 fn a_daemon_without_room_is_unreachable_and_nobody_waits() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("s");
-    let _listener = UnixListener::bind(&socket).expect("a socket");
-    // Nobody accepts, so the kernel's queue fills up.
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    // Nobody accepts, so the kernel's queue fills up; it is made short, for those who may open few files.
+    let short = nix::sys::socket::Backlog::new(4).expect("a length");
+    nix::sys::socket::listen(&listener, short).expect("a shorter queue");
     let mut queued = Vec::new();
     let client = Client::new(&socket, Duration::from_millis(1));
-    let full = (0..10_000).find(|_| {
+    let full = (0..100).find(|_| {
         let address = nix::sys::socket::UnixAddr::new(&socket).expect("a path");
         let flags = nix::sys::socket::SockFlag::SOCK_NONBLOCK | nix::sys::socket::SockFlag::SOCK_CLOEXEC;
         let kind = nix::sys::socket::SockType::Stream;
