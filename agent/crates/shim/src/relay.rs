@@ -21,7 +21,7 @@ pub struct Relay {
     journal: Journal,
     chunk: Vec<u8>,
     entries: Vec<u8>,
-    /// Nothing was read since memory was given back.
+    /// Nothing has happened since memory was given back.
     resting: bool,
 }
 
@@ -49,6 +49,7 @@ impl Relay {
                 self.rest();
                 continue;
             }
+            self.resting = false;
             // Interrupted or not, what is ready is looked at afresh.
             self.pump();
             if done {
@@ -93,7 +94,6 @@ impl Relay {
         if !read_any {
             self.chunk = Vec::new();
         }
-        self.resting &= !read_any;
         read_any
     }
 
