@@ -83,7 +83,8 @@ class Lab:
         """A freshly flashed medium: the first release in both slots, as the image has it."""
         first = self.release("first")
         mine = loader.of(self.machine)
-        contents = {mine.label: mine.partition()}
+        with self._making:
+            contents = {mine.label: mine.partition()}
         for slot in "ab":
             contents |= {f"kernel-{slot}": first.kernel, f"rootfs-{slot}": first.rootfs}
         return disk.create(self.folder / f"{name}.img", mine.partition_table, MEDIUM_MIB, contents, data)

@@ -122,4 +122,6 @@ def test_parts(tree: Tree) -> None:
 
 def inputs(machine: Machine) -> str:
     """A name for all files of ours that go into the root."""
-    return digest(*loader.of(machine).files.values(), OS_BASE, AGENT_FILES, RAUC_CONFIGURATION, FSTAB, SAMPLE_MANIFEST, GUEST)
+    mine = loader.of(machine)
+    return digest(machine.machine, mine.label, str(mine.rauc), *mine.files.values(), OS_BASE, AGENT_FILES,
+                  RAUC_CONFIGURATION, FSTAB, SAMPLE_MANIFEST, GUEST)

@@ -45,6 +45,7 @@ class Vm:
         self.console_log = Path(self.folder.name) / "console.log"
         self.process: subprocess.Popen | None = None
         self.started = 0.0
+        self.resets = 0
         self._changed = threading.Condition()
         self._power = threading.Lock()
         self._ready: list[str] = []
@@ -83,6 +84,7 @@ class Vm:
         if process.wait() == 0:
             with self._power:
                 if self.process is process:
+                    self.resets += 1
                     self._spawn()
 
     def kill(self) -> None:

@@ -1,9 +1,12 @@
 """What goes wrong in the field: each has a message, the machine stays reachable, and there is a way out."""
 
+import re
+import time
+
 from .. import loader
 from ..disk import MIB
 from ..story import MEDIA, SERVES, Story, check, expect, plug_media, slot, wait_good
-from ..vm import Vm
+from ..vm import BOOT_S, Vm
 
 
 class RootDamaged(Story):
@@ -118,6 +121,20 @@ def without_data(vm: Vm, why: str) -> None:
     expect(vm.boots() == 1, "it started more than once")
 
 
+class OneKernel(Story):
+    """A kernel slot that cannot be read."""
+
+    @check
+    def the_other_slot_is_started_at_once(self) -> None:
+        medium = self.lab.disk("one-kernel")
+        medium.overwrite("kernel-a", 0, bytes(MIB))
+        self.vm = self.power_on(medium)
+        self.vm.wait_ready()
+        expect(slot(self.vm) == "B", "the slot without a kernel runs")
+        expect(self.vm.resets == 0, "the machine started again in between")
+        wait_good(self.vm)
+
+
 class NoSlot(Story):
     """Neither slot has a kernel: the loader stops, and does not go round for ever."""
 
@@ -129,6 +146,9 @@ class NoSlot(Story):
         vm = self.power_on(medium)
         for line in loader.of(vm.machine).no_slot:
             vm.wait_console(line)
+        resets = vm.resets
+        time.sleep(20)
+        expect(vm.resets == resets, "it does not wait")
 
 
 class NoRoot(Story):
@@ -137,13 +157,14 @@ class NoRoot(Story):
     @check
     def each_slot_is_tried_in_three_rounds_and_then_the_loader_waits(self) -> None:
         medium = self.lab.disk("no-root")
+        hashes = -(-self.lab.release("first").size // 4096) * 4096
         for label in ("rootfs-a", "rootfs-b"):
-            medium.overwrite(label, 0, b"wrong" * 4096)
+            medium.overwrite(label, hashes, bytes(4096))
         vm = self.power_on(medium)
-        vm.wait_console("became good,? in three rounds")
         attempts = 3 * loader.of(vm.machine).attempts
-        for name in "AB":
-            count = vm.console().count(f"edgelet-os: starting slot {name}")
+        vm.wait_console("became good,? in three rounds", timeout=BOOT_S * attempts)
+        for name in "ab":
+            count = len(re.findall(f"edgelet-os: rootfs-{name} is not what belongs to its kernel", vm.console()))
             expect(count == attempts, f"slot {name} was started {count} times, and not {attempts}")
 
 
