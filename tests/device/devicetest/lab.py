@@ -29,6 +29,11 @@ class Lab:
     _making: threading.RLock = field(default_factory=threading.RLock)
 
     @cached_property
+    def loader(self) -> loader.Loader:
+        """The one that its machines have."""
+        return loader.of(self.machine)
+
+    @cached_property
     def authority(self) -> bundle.Authority:
         """Whom the device trusts."""
         return bundle.authority("trusted")
@@ -82,12 +87,11 @@ class Lab:
     def disk(self, name: str, data: str = "ext4") -> disk.Disk:
         """A freshly flashed medium: the first release in both slots, as the image has it."""
         first = self.release("first")
-        mine = loader.of(self.machine)
         with self._making:
-            contents = {mine.label: mine.partition()}
+            contents = {self.loader.label: self.loader.partition()}
         for slot in "ab":
             contents |= {f"kernel-{slot}": first.kernel, f"rootfs-{slot}": first.rootfs}
-        return disk.create(self.folder / f"{name}.img", mine.partition_table, MEDIUM_MIB, contents, data)
+        return disk.create(self.folder / f"{name}.img", self.loader.partition_table, MEDIUM_MIB, contents, data)
 
     def random(self, story: str) -> random.Random:
         """The same moments for the same seed, whatever else runs."""

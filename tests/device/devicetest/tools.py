@@ -36,7 +36,7 @@ def require(*programs: str) -> None:
     os.environ["PATH"] = path
     missing = [program for program in programs if not shutil.which(program)]
     if missing:
-        raise Failure(f"missing programs: {' '.join(missing)}; tests/setup device installs them, or tests/setup device-all")
+        raise Failure(f"missing programs: {' '.join(missing)}; tests/setup device-all installs them")
 
 
 def run(*command: str | Path, stdin: bytes | None = None, env: dict[str, str] | None = None) -> str:

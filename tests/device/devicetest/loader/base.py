@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from ..vm import Vm
 
 
-# Of the kernel, beside those that the loader's script makes.
-ARGUMENTS = "panic=30 quiet"
-
-
 @dataclass(frozen=True)
 class Loader(ABC):
     """What is in front of the kernel: a file system with it, how QEMU starts it, and what it says of the slots."""
@@ -34,6 +30,11 @@ class Loader(ABC):
     """For each slot, until it is marked good."""
     no_slot: ClassVar[tuple[str, ...]]
     """What the console shows when neither slot has a kernel."""
+
+    @property
+    def arguments(self) -> str:
+        """Of the kernel, beside those that the loader's script makes."""
+        return f"panic=30 quiet console={self.machine.console}"
 
     @abstractmethod
     def partition(self) -> Path:

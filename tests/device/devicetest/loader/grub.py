@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from .. import disk
 from ..tools import REPOSITORY, cached, digest, require, run
-from .base import ARGUMENTS, Loader
+from .base import Loader
 
 if TYPE_CHECKING:
     from ..vm import Vm
@@ -31,8 +31,7 @@ class Grub(Loader):
     no_slot = ("slot A has no kernel", "no slot could be started", "Start slot B")
 
     def partition(self) -> Path:
-        arguments = f"{ARGUMENTS} console={self.machine.console}"
-        configuration = CONFIGURATION.read_text().replace("@KERNEL_ARGS@", arguments)
+        configuration = CONFIGURATION.read_text().replace("@KERNEL_ARGS@", self.arguments)
 
         def make(path: Path) -> None:
             require("grub-mkimage")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import disk
 from ..packages import mirror
 from ..tools import REPOSITORY, Failure, cached, digest, require, run
-from .base import ARGUMENTS, Loader
+from .base import Loader
 
 if TYPE_CHECKING:
     from ..vm import Vm
@@ -61,7 +61,7 @@ class UBoot(Loader):
     def _script(self) -> str:
         script = (FILES / "boot.cmd.in").read_text()
         for name, value in {
-            "KERNEL_ARGS": f"{ARGUMENTS} console={self.machine.console}",
+            "KERNEL_ARGS": self.arguments,
             "DTB": "",
             "BOOT_COMMAND": self.machine.uboot.boot_command,
         }.items():

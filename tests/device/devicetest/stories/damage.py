@@ -3,7 +3,6 @@
 import re
 import time
 
-from .. import loader
 from ..disk import MIB
 from ..story import MEDIA, SERVES, Story, check, expect, plug_media, slot, wait_good
 from ..vm import BOOT_S, Vm
@@ -86,7 +85,7 @@ class DataDamaged(Story):
         self.vm.kill()
         seen = len(self.vm.console())
         self.vm.start()
-        loader.of(self.vm.machine).reset_from_console(self.vm, seen)
+        self.lab.loader.reset_from_console(self.vm, seen)
         self.vm.wait_console("factory reset: making a new data file system", since=seen)
         self.vm.wait_ready()
         expect(self.vm.ok("cat /run/edgelet-os/data") == "ok", "the data partition is still not ok")
@@ -144,7 +143,7 @@ class NoSlot(Story):
         for label in ("kernel-a", "kernel-b"):
             medium.overwrite(label, 0, bytes(MIB))
         vm = self.power_on(medium)
-        for line in loader.of(vm.machine).no_slot:
+        for line in self.lab.loader.no_slot:
             vm.wait_console(line)
         resets = vm.resets
         time.sleep(20)
@@ -161,7 +160,7 @@ class NoRoot(Story):
         for label in ("rootfs-a", "rootfs-b"):
             medium.overwrite(label, hashes, bytes(4096))
         vm = self.power_on(medium)
-        attempts = 3 * loader.of(vm.machine).attempts
+        attempts = 3 * self.lab.loader.attempts
         vm.wait_console("became good,? in three rounds", timeout=BOOT_S * attempts)
         for name in "ab":
             count = len(re.findall(f"edgelet-os: rootfs-{name} is not what belongs to its kernel", vm.console()))

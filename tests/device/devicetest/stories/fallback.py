@@ -2,7 +2,6 @@
 
 import time
 
-from .. import loader
 from ..story import MEDIA, Story, check, expect, plug_media, slot, wait_good
 from ..tools import say
 
@@ -26,7 +25,7 @@ class Sick(Story):
         say(f"{self.name()}: given up {time.monotonic() - started:.0f} s after it was up")
         expect(slot(self.vm) == "A" and self.vm.ok("cat /etc/edgelet-release") == "first", "it did not return")
         wait_good(self.vm)
-        expect(loader.of(self.vm.machine).is_given_up(self.vm, "B"), "the loader may try it again")
+        expect(self.lab.loader.is_given_up(self.vm, "B"), "the loader may try it again")
 
     @check
     def the_console_says_why(self) -> None:

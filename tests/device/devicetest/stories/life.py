@@ -4,7 +4,6 @@ import json
 import re
 import time
 
-from .. import loader
 from ..story import MEDIA, SERVES, Story, check, expect, plug_media, slot, wait_good
 from ..tools import say
 
@@ -202,7 +201,7 @@ class Life(Story):
         done = self.vm.run(f"rauc install {MEDIA}/second-by-stranger.raucb")
         expect(done.code != 0, "it was installed")
         expect("signature" in done.output.lower(), f"it does not say why: {done.output}")
-        expect(loader.of(self.vm.machine).order(self.vm).startswith("A"), "the order of boot has changed")
+        expect(self.lab.loader.order(self.vm).startswith("A"), "the order of boot has changed")
         expect(self.vm.run("test -e /data/os/pending").code != 0, "it left a slot that has to prove itself")
 
     @check
@@ -211,7 +210,7 @@ class Life(Story):
         self.vm.ok(f"rauc install {MEDIA}/second.raucb", timeout=600)
         say(f"life: bundle of {self.lab.bundle('second').stat().st_size / 2**20:.0f} MiB installed in "
             f"{time.monotonic() - started:.1f} s")
-        expect(loader.of(self.vm.machine).order(self.vm) == "B A", "the new slot is not the first in order")
+        expect(self.lab.loader.order(self.vm) == "B A", "the new slot is not the first in order")
         expect(self.vm.ok("cat /data/os/pending") == "B", "the new slot does not have to prove itself")
         expect(slot(self.vm) == "A" and self.vm.run(SERVES).code == 0, "what runs was touched")
 
