@@ -5,7 +5,6 @@
 //! that goes on in the next entry.
 
 use edgelet_types::limits::LOG_LINE_BYTES;
-use std::io::Write as _;
 
 /// Which of the two streams a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +55,7 @@ impl Lines {
 
     fn complete(&mut self, time: &str, end: &[u8], out: &mut Vec<u8>) {
         let end = self.spill(time, end, out);
-        entry(time, self.stream, 'F', &self.pending, end, out);
+        entry(time, self.stream, " F ", &self.pending, end, out);
         self.pending.clear();
     }
 
@@ -69,7 +68,7 @@ impl Lines {
     fn spill<'a>(&mut self, time: &str, mut bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
         while self.pending.len() + bytes.len() > LOG_LINE_BYTES {
             let (now, later) = bytes.split_at(LOG_LINE_BYTES - self.pending.len());
-            entry(time, self.stream, 'P', &self.pending, now, out);
+            entry(time, self.stream, " P ", &self.pending, now, out);
             self.pending.clear();
             bytes = later;
         }
@@ -77,11 +76,14 @@ impl Lines {
     }
 }
 
-fn entry(time: &str, stream: Stream, tag: char, head: &[u8], tail: &[u8], out: &mut Vec<u8>) {
-    write!(out, "{time} {} {tag} ", stream.name()).expect("writing to memory cannot fail");
-    out.extend_from_slice(head);
-    out.extend_from_slice(tail);
-    out.push(b'\n');
+fn entry(time: &str, stream: Stream, tag: &str, head: &[u8], tail: &[u8], out: &mut Vec<u8>) {
+    // Not by `write!`: formatting is a lot of code to have in memory for a few spaces.
+    for part in [time, " ", stream.name(), tag] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    for part in [head, tail, b"\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 #[cfg(test)]
