@@ -7,6 +7,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,7 +36,7 @@ pub fn check() -> Result<()> {
             line(&format!("binary {}", arch.name), metadata.len(), &budgets.binary, arch.name, "bytes")?;
     }
     let memory = memory_of_a_node()?;
-    for (name, kib) in [("daemon_idle_pss_kib", memory.daemon), ("shim_pss_kib", memory.shim)] {
+    for (name, kib) in memory {
         exceeded += line(name, kib, &budgets.memory, name, "KiB")?;
     }
     match exceeded {
@@ -50,13 +52,8 @@ fn line(what: &str, value: u64, budgets: &BTreeMap<String, u64>, key: &str, unit
     Ok(usize::from(value > budget))
 }
 
-struct Memory {
-    daemon: u64,
-    shim: u64,
-}
-
 /// Starts a real node with one workload and reads what the kernel says of its processes.
-fn memory_of_a_node() -> Result<Memory> {
+fn memory_of_a_node() -> Result<[(&'static str, u64); 3]> {
     let root = std::env::temp_dir().join(format!("edgelet-budgets-{}", std::process::id()));
     let node = Node::start(&root)?;
     let layout = root.join("image");
@@ -68,7 +65,10 @@ fn memory_of_a_node() -> Result<Memory> {
     // Long enough for the workers of the deployment to fall asleep, and for the shim to rest after the first
     // output of the workload (10 s); nothing else depends on it.
     std::thread::sleep(Duration::from_secs(15));
-    Ok(Memory { daemon: pss_kib(node.daemon.id())?, shim: pss_kib(shim)? })
+    let (daemon, quiet) = (pss_kib(node.daemon.id())?, pss_kib(shim)?);
+    node.make_it_talk()?;
+    let talking = pss_kib(shim)?;
+    Ok([("daemon_idle_pss_kib", daemon), ("shim_quiet_pss_kib", quiet), ("shim_pss_kib", talking)])
 }
 
 struct Node {
@@ -108,6 +108,17 @@ impl Node {
         };
         self.wait(|| find().is_some(), "the workload to run")?;
         find().ok_or_else(|| anyhow!("the shim went away"))
+    }
+
+    /// Has the workload write twenty lines, one after the other, and waits until the last is in the log.
+    fn make_it_talk(&self) -> Result<()> {
+        for _ in 0..20 {
+            let mut connection = TcpStream::connect("127.0.0.1:8080").context("connect to the workload")?;
+            connection.write_all(b"GET /talk HTTP/1.0\r\n\r\n")?;
+            connection.read_to_end(&mut Vec::new()).context("fetch the workload's page")?;
+        }
+        let lines = || Some(self.edgelet(&["ms", "logs", "edgelet.hello"]).ok()?.matches("/talk").count());
+        self.wait(|| lines() == Some(20), "what the workload said")
     }
 
     fn wait(&self, ready: impl Fn() -> bool, what: &str) -> Result<()> {
