@@ -75,6 +75,27 @@ class Build:
 
     def call(self, *command: str | Path, expect: str = "") -> str:
         """A program of BitBake's; its errors, and warnings about files of ours, are failures."""
+        started = time.monotonic()
+        code, output = self._run(*command)
+        title = f"{self.machine}: {' '.join(Path(str(part)).name for part in command)}"
+        if code or expect not in output:
+            raise Failure(f"{title} ended with {code}:\n{output[-6000:]}")
+        ours = [line for line in output.splitlines() if line.startswith(("WARNING", "ERROR")) and
+                (str(self.source) in line or "edgelet" in line)]
+        if ours:
+            raise Failure(f"{title} warns of files of ours:\n" + "\n".join(ours))
+        print(f"{title}: {time.monotonic() - started:.0f} s", flush=True)
+        return output
+
+    def refuse(self, *command: str | Path, because: str) -> None:
+        """A program of BitBake's that has to fail, and to say why."""
+        code, output = self._run(*command)
+        title = f"{self.machine}: {' '.join(map(str, command))}"
+        if code == 0 or because not in output:
+            raise Failure(f"{title} ended with {code} and does not say \"{because}\":\n{output[-6000:]}")
+        print(f"{title}: refused, \"{because}\"", flush=True)
+
+    def _run(self, *command: str | Path) -> tuple[int, str]:
         environment = {
             "LC_ALL": "en_US.UTF-8", "HOME": str(self.work / "home"), "USER": self.user.pw_name, "TERM": "dumb",
             "MACHINE": self.machine, "BB_ENV_PASSTHROUGH_ADDITIONS": "MACHINE", "BUILDDIR": str(self.folder),
@@ -83,18 +104,9 @@ class Build:
             "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
         }
         options = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
-        started = time.monotonic()
         done = subprocess.run(["nice", *map(str, command)], cwd=self.folder, env=environment, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
-        title = f"{self.machine}: {' '.join(Path(str(part)).name for part in command)}"
-        if done.returncode or expect not in done.stdout:
-            raise Failure(f"{title} ended with {done.returncode}:\n{done.stdout[-6000:]}")
-        ours = [line for line in done.stdout.splitlines() if line.startswith(("WARNING", "ERROR")) and
-                (str(self.source) in line or "edgelet" in line)]
-        if ours:
-            raise Failure(f"{title} warns of files of ours:\n" + "\n".join(ours))
-        print(f"{title}: {time.monotonic() - started:.0f} s", flush=True)
-        return done.stdout
+        return done.returncode, done.stdout
 
 
 def machines() -> list[str]:
@@ -116,6 +128,8 @@ def check(trees: Path) -> None:
     # Keys are asked for when the bundle is made, and not while tasks are listed.
     build.call("bitbake", "-n", "edgelet-image", "edgelet-bundle")
     build.call("bitbake", "-c", "fetch", "edgelet", "edgelet-hello")
+    build.refuse("bitbake", "-c", "check_keys", "edgelet-bundle", because="EDGELET_BUNDLE_KEY is not set")
+    Build(trees, COMMON, machine="no-such-board").refuse("bitbake", "-p", because="MACHINE=no-such-board is invalid")
     build = Build(trees, COMMON[:1], ours=False)
     build.call("yocto-check-layer", build.source / "meta-edgelet", expect="PASS")
     build.call("yocto-check-layer", "-n", build.source, "--dependency", build.source / "meta-edgelet",
