@@ -32,7 +32,7 @@ show() {
     fi
     # In /var only; elsewhere the root has it.
     [ -d "/sysroot/$2" ] || mkdir -p "/sysroot/$2"
-    mount --bind "/sysroot/data/$1" "/sysroot/$2" || say "cannot show /data/$1 at /$2"
+    bind "$1" "$2"
 }
 
 # The same for a file; one that is not there yet begins empty.
@@ -41,7 +41,7 @@ show_file() {
     [ -e "/sysroot/data/$1" ] || (umask 077 && : >"/sysroot/data/$1")
     # Not by a redirection: one that fails ends this shell.
     [ -e "/sysroot/$2" ] || touch "/sysroot/$2"
-    mount --bind "/sysroot/data/$1" "/sysroot/$2" || say "cannot show /data/$1 at /$2"
+    bind "$1" "$2"
 }
 
 # The first boot starts from what the system ships. Complete under its name, or not there.
@@ -68,5 +68,8 @@ keep() {
         sync
         mv "$file.new" "$file"
     fi
-    mount --bind "$file" "/sysroot/etc/$1" || say "cannot show $file at /etc/$1"
+    bind "identity/$1" "etc/$1"
 }
+
+# What cannot be shown is missed by one program; without the rest nobody could look into it.
+bind() { mount --bind "/sysroot/data/$1" "/sysroot/$2" || say "cannot show /data/$1 at /$2"; }
