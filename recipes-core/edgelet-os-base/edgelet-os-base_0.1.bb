@@ -11,9 +11,12 @@ SRC_URI = "\
     file://10-edgelet-watchdog.conf \
     file://60-edgelet-disk.rules \
     file://boot-health \
+    file://edgelet-boot-deadline.service \
+    file://edgelet-boot-deadline.timer \
     file://edgelet-boot-health.service \
     file://edgelet-os-reset \
     file://is-on-our-disk \
+    file://loader.sh \
     file://rauc-pre-install \
 "
 
@@ -23,7 +26,7 @@ inherit allarch features_check systemd
 
 REQUIRED_DISTRO_FEATURES = "rauc systemd"
 
-SYSTEMD_SERVICE:${PN} = "edgelet-boot-health.service"
+SYSTEMD_SERVICE:${PN} = "edgelet-boot-deadline.timer edgelet-boot-health.service"
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
@@ -32,7 +35,9 @@ do_install() {
     install -D -m 0644 ${S}/10-edgelet-data.conf ${D}${systemd_system_unitdir}/edgelet.service.d/10-edgelet-data.conf
     install -D -m 0644 ${S}/10-edgelet-journal.conf ${D}${systemd_unitdir}/journald.conf.d/10-edgelet-journal.conf
     install -D -m 0644 ${S}/10-edgelet-watchdog.conf ${D}${systemd_unitdir}/system.conf.d/10-edgelet-watchdog.conf
-    install -D -m 0644 ${S}/edgelet-boot-health.service ${D}${systemd_system_unitdir}/edgelet-boot-health.service
+    for unit in edgelet-boot-deadline.service edgelet-boot-deadline.timer edgelet-boot-health.service; do
+        install -D -m 0644 ${S}/$unit ${D}${systemd_system_unitdir}/$unit
+    done
     install -D -m 0644 ${S}/60-edgelet-disk.rules ${D}${nonarch_libdir}/udev/rules.d/60-edgelet-disk.rules
 
     install -D -m 0755 ${S}/edgelet-os-reset ${D}${sbindir}/edgelet-os-reset
@@ -40,6 +45,7 @@ do_install() {
     for program in boot-health is-on-our-disk rauc-pre-install; do
         install -m 0755 ${S}/$program ${D}${libexecdir}/edgelet-os/
     done
+    install -m 0644 ${S}/loader.sh ${D}${libexecdir}/edgelet-os/
 
     # Where the initramfs mounts the data partition.
     install -d ${D}/data
@@ -56,5 +62,6 @@ FILES:${PN} += "\
 RDEPENDS:${PN} = "\
     edgelet \
     rauc \
+    rauc-conf \
     rauc-service \
 "

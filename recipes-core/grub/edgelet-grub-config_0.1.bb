@@ -21,7 +21,7 @@ do_compile() {
     sed -e 's|@KERNEL_ARGS@|${EDGELET_KERNEL_ARGS}|' ${S}/grub.cfg.in >${B}/grub.cfg
     # The form that grub-editenv writes: a head line, the variables, and # up to 1024 bytes.
     {
-        printf '# GRUB Environment Block\nORDER=A B\nA_OK=1\nA_TRY=0\nB_OK=1\nB_TRY=0\nrounds=0\nlast=\n'
+        printf '# GRUB Environment Block\nORDER=A B\nA_OK=1\nA_TRY=0\nB_OK=1\nB_TRY=0\nrounds=0\nlast=\npending=\n'
         yes '#' | tr -d '\n'
     } | head -c 1024 >${B}/grubenv
 }

@@ -1,4 +1,7 @@
-# The modules that our grub.cfg names, and those that find it.
+# `cfg` is built into the program: the rest is where it came from, and not on whatever other medium has such a file.
+FILESEXTRAPATHS:prepend:edgelet-os := "${THISDIR}/files:"
+
+# The modules that our grub.cfg names, and those that read it.
 GRUB_BUILDIN:edgelet-os = "\
     boot \
     configfile \
@@ -13,7 +16,6 @@ GRUB_BUILDIN:edgelet-os = "\
     probe \
     reboot \
     regexp \
-    search \
     serial \
     sleep \
     terminal \

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from . import bundle, disk, loader, oci_image, packages, system
+from . import bundle, disk, layers, loader, oci_image, packages, system
 from .disk import MIB
 from .machines import Machine
 from .tools import cached, digest, run
@@ -44,7 +44,7 @@ class Lab:
         return bundle.authority("stranger")
 
     def release(self, name: str) -> system.Release:
-        """`first` is on the disk; `second` is an update; `sick` and `bare` are updates that must not stay."""
+        """`first` is on the disk; `second` is an update; the others are updates that must not stay."""
 
         def change(tree: Tree) -> None:
             tree.file("/etc/edgelet-release", f"{name}\n")
@@ -52,9 +52,11 @@ class Lab:
                 tree.file("/usr/bin/edgelet", "#!/bin/sh\nexit 1\n", 0o755)
             if name == "bare":
                 tree.remove("/usr/bin/edgelet", "/usr/bin/edgelet-oci")
+            if name == "stuck":
+                layers.never_up(tree)
 
         with self._making:
-            return system.build(self.machine, name, self.authority.certificate, change, key="1")
+            return system.build(self.machine, name, self.authority.certificate, change, key="2")
 
     def bundle(self, name: str, signer: bundle.Authority | None = None) -> Path:
         """A release as an update."""

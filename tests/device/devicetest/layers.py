@@ -73,7 +73,10 @@ def os_base(tree: Tree) -> None:
     tree.file("/usr/lib/systemd/journald.conf.d/10-edgelet-journal.conf", OS_BASE / "10-edgelet-journal.conf")
     tree.file("/usr/lib/systemd/system.conf.d/10-edgelet-watchdog.conf", OS_BASE / "10-edgelet-watchdog.conf")
     tree.file(f"{UNITS}/edgelet.service.d/10-edgelet-data.conf", OS_BASE / "10-edgelet-data.conf")
-    install_unit(tree, OS_BASE / "edgelet-boot-health.service")
+    tree.file("/usr/libexec/edgelet-os/loader.sh", OS_BASE / "loader.sh")
+    for unit in ("edgelet-boot-health.service", "edgelet-boot-deadline.timer"):
+        install_unit(tree, OS_BASE / unit)
+    tree.file(f"{UNITS}/edgelet-boot-deadline.service", OS_BASE / "edgelet-boot-deadline.service")
 
 
 def rauc(tree: Tree, machine: Machine, keyring: Path) -> None:
@@ -118,6 +121,14 @@ def test_parts(tree: Tree) -> None:
               f"{UNITS}/systemd-networkd.service")
     shadow = tree.read("/etc/shadow").decode()
     tree.file("/etc/shadow", re.sub(r"^root:[^:]*:", "root::", shadow, flags=re.MULTILINE), 0o640)
+
+
+def never_up(tree: Tree) -> None:
+    """A unit that never ends holds up the whole system, and the deadline is sooner than on a device."""
+    tree.file(f"{UNITS}/stuck.service", "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n"
+              "[Service]\nType=oneshot\nExecStart=/usr/bin/sleep infinity\n")
+    tree.link("/etc/systemd/system/sysinit.target.wants/stuck.service", f"{UNITS}/stuck.service")
+    tree.file(f"{UNITS}/edgelet-boot-deadline.timer.d/soon.conf", "[Timer]\nOnBootSec=\nOnBootSec=2min\n")
 
 
 def inputs(machine: Machine) -> str:

@@ -92,10 +92,13 @@ class Recipes(unittest.TestCase):
         """Each unit is enabled by its recipe, and each program of ours that a file names is installed."""
         recipes = "".join(p.read_text() for p in metadata())
         enabled = " ".join(re.findall(r'^SYSTEMD_SERVICE:\S+ = "([^"]*)"', recipes, re.MULTILINE)).split()
-        units = {p.name for p in tracked("recipes-*/*/files/*.service", "meta-edgelet/*/*/files/*.service")}
+        units = {p.name for p in tracked(*(f"{layer}/files/*.{kind}" for layer in ("recipes-*/*", "meta-edgelet/*/*")
+                                           for kind in ("service", "timer")))}
+        # A timer starts the service of its name.
+        units -= {name.replace(".timer", ".service") for name in units if name.endswith(".timer")}
         self.assertEqual(units, set(enabled))
         for path in tracked("recipes-*/*/files/*", "meta-edgelet/recipes-*/*/files/*"):
-            for folder, name in re.findall(r"/usr/libexec/(edgelet|edgelet-os)/([\w-]+)", path.read_text()):
+            for folder, name in re.findall(r"/usr/libexec/(edgelet|edgelet-os)/([\w.-]+)", path.read_text()):
                 home = "meta-edgelet/recipes-edgelet/edgelet" if folder == "edgelet" else "recipes-core/edgelet-os-base"
                 self.assertTrue((REPOSITORY / home / "files" / name).exists(), f"{path}: {name}")
                 recipe = "".join(p.read_text() for p in tracked(f"{home}/*.bb"))

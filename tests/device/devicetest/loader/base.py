@@ -34,7 +34,7 @@ class Loader(ABC):
     @property
     def arguments(self) -> str:
         """Of the kernel, beside those that the loader's script makes."""
-        return f"panic=30 quiet console={self.machine.console}"
+        return f"gpt panic=30 quiet console={self.machine.console}"
 
     @abstractmethod
     def partition(self) -> Path:
@@ -55,6 +55,14 @@ class Loader(ABC):
     @abstractmethod
     def is_given_up(self, vm: Vm, slot: str) -> bool:
         """Whether there is no attempt left for a slot."""
+
+    @abstractmethod
+    def pending(self, vm: Vm) -> str:
+        """The slot that has to prove itself; empty when there is none."""
+
+    @abstractmethod
+    def damage_variables(self, vm: Vm) -> None:
+        """Leaves what a cut leaves that hits a program of the system while it writes the variables."""
 
     @abstractmethod
     def reset_from_console(self, vm: Vm, since: int) -> None:

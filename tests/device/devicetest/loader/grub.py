@@ -15,19 +15,23 @@ if TYPE_CHECKING:
 
 OVMF = Path("/usr/share/OVMF")
 CONFIGURATION = REPOSITORY / "recipes-core/grub/files/grub.cfg.in"
+START = REPOSITORY / "recipes-core/grub/files/cfg"
 APPEND = REPOSITORY / "recipes-core/grub/grub-efi_%.bbappend"
-VARIABLES = {"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "1", "B_TRY": "0", "rounds": "0", "last": ""}
+# The recipe of GRUB's script writes the same.
+VARIABLES = {"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "1", "B_TRY": "0", "rounds": "0", "last": "",
+             "pending": ""}
+ENVIRONMENT = "/boot/EFI/BOOT/grubenv"
 DOWN = "\x1b[B"
 
 
 class Grub(Loader):
-    """Counts one attempt for each slot."""
+    """Keeps its variables in two files; programs of the system write to one."""
 
     partition_table = REPOSITORY / "files/wic/edgelet-efi.wks.in"
     label = "efi"
     rauc = {"BOOTLOADER": "grub", "BOOTLOADER_OPTIONS": "grubenv=/boot/EFI/BOOT/grubenv"}
     files: ClassVar[dict[str, Path]] = {}
-    attempts = 1
+    attempts = 3
     no_slot = ("slot A has no kernel", "no slot could be started", "Start slot B")
 
     def partition(self) -> Path:
@@ -36,15 +40,16 @@ class Grub(Loader):
         def make(path: Path) -> None:
             require("grub-mkimage")
             program = path.with_name(path.name + ".grub")
-            run("grub-mkimage", "-O", "x86_64-efi", "-p", "/EFI/BOOT", "-o", program, *_modules())
+            run("grub-mkimage", "-O", "x86_64-efi", "-p", "/EFI/BOOT", "-c", START, "-o", program, *_modules())
             disk.fat(path, disk.size_of(self.partition_table, self.label), {
                 "EFI/BOOT/bootx64.efi": program,
                 "EFI/BOOT/grub.cfg": configuration.encode(),
                 "EFI/BOOT/grubenv": _environment(),
+                "EFI/BOOT/grubenv.2": _environment(),
             }, self.label)
             program.unlink()
 
-        return cached(f"loader-{self.machine.arch}", digest(configuration, _modules(), Path(__file__)), make)
+        return cached(f"loader-{self.machine.arch}", digest(configuration, _modules(), START, Path(__file__)), make)
 
     def firmware(self, folder: Path) -> list[str]:
         code, variables = OVMF / "OVMF_CODE_4M.fd", folder / "OVMF_VARS.fd"
@@ -61,7 +66,13 @@ class Grub(Loader):
         return said[f"{slot}_OK"] == "1" and said[f"{slot}_TRY"] == "0"
 
     def is_given_up(self, vm: Vm, slot: str) -> bool:
-        return _says(vm)[f"{slot}_TRY"] == "1"
+        return _says(vm)[f"{slot}_TRY"] == str(self.attempts)
+
+    def pending(self, vm: Vm) -> str:
+        return _says(vm).get("pending", "")
+
+    def damage_variables(self, vm: Vm) -> None:
+        vm.ok(f": >{ENVIRONMENT} && sync {ENVIRONMENT}")
 
     def reset_from_console(self, vm: Vm, since: int) -> None:
         vm.wait_console("Esc for the menu", since=since)
@@ -83,5 +94,5 @@ def _environment() -> bytes:
 
 
 def _says(vm: Vm) -> dict[str, str]:
-    text = vm.ok("tr -d '#' </boot/EFI/BOOT/grubenv")
+    text = vm.ok(f"tr -d '#' <{ENVIRONMENT}")
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

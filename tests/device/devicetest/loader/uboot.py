@@ -28,7 +28,7 @@ NOT_THERE_YET = ("CONFIG_ENV_REDUNDANT",)
 
 
 class UBoot(Loader):
-    """Counts three attempts for each slot."""
+    """Keeps its variables in two files, and writes to the older one."""
 
     partition_table = REPOSITORY / "files/wic/edgelet-uboot.wks.in"
     label = "boot"
@@ -103,6 +103,14 @@ class UBoot(Loader):
 
     def is_given_up(self, vm: Vm, slot: str) -> bool:
         return _says(vm)[f"BOOT_{slot}_LEFT"] == "0"
+
+    def pending(self, vm: Vm) -> str:
+        return _says(vm).get("pending", "")
+
+    def damage_variables(self, vm: Vm) -> None:
+        # The newer of the two, which is what a cut would hit.
+        vm.ok("fw_setenv test 1 && fw_setenv test && newer=$(ls -t /boot/uboot*.env | head -n 1) && "
+              "dd if=/dev/zero of=$newer bs=4096 count=1 conv=notrunc,fsync")
 
     def reset_from_console(self, vm: Vm, since: int) -> None:
         vm.wait_console("Hit any key to stop autoboot", since=since)

@@ -3,11 +3,11 @@
 from ..story import Story
 from .cuts import EarlyCuts, LateCuts
 from .damage import DataDamaged, DataFull, DataMissing, Nineteen70, NoRoot, NoSlot, OneKernel, RootDamaged
-from .fallback import Bare, Sick
+from .fallback import Bare, Blind, Sick, Stuck
 from .life import Life
 from .pull import PullExt4, PullF2fs
 
 ALL: tuple[type[Story], ...] = (
-    Sick, Bare, EarlyCuts, LateCuts, Life, DataDamaged, RootDamaged, DataFull, PullExt4, PullF2fs, DataMissing,
+    Sick, Bare, Blind, Stuck, EarlyCuts, LateCuts, Life, DataDamaged, RootDamaged, DataFull, PullExt4, PullF2fs, DataMissing,
     NoRoot, OneKernel, Nineteen70, NoSlot,
 )

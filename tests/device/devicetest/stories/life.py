@@ -202,7 +202,7 @@ class Life(Story):
         expect(done.code != 0, "it was installed")
         expect("signature" in done.output.lower(), f"it does not say why: {done.output}")
         expect(self.lab.loader.order(self.vm).startswith("A"), "the order of boot has changed")
-        expect(self.vm.run("test -e /data/os/pending").code != 0, "it left a slot that has to prove itself")
+        expect(self.lab.loader.pending(self.vm) == "", "it left a slot that has to prove itself")
 
     @check
     def a_signed_bundle_goes_into_the_other_slot(self) -> None:
@@ -211,7 +211,7 @@ class Life(Story):
         say(f"life: bundle of {self.lab.bundle('second').stat().st_size / 2**20:.0f} MiB installed in "
             f"{time.monotonic() - started:.1f} s")
         expect(self.lab.loader.order(self.vm) == "B A", "the new slot is not the first in order")
-        expect(self.vm.ok("cat /data/os/pending") == "B", "the new slot does not have to prove itself")
+        expect(self.lab.loader.pending(self.vm) == "B", "the new slot does not have to prove itself")
         expect(slot(self.vm) == "A" and self.vm.run(SERVES).code == 0, "what runs was touched")
 
     @check
@@ -219,10 +219,32 @@ class Life(Story):
         identity = self.vm.ok("cat /etc/machine-id /etc/hostname")
         self.vm.reboot()
         expect(slot(self.vm) == "B" and self.vm.ok("cat /etc/edgelet-release") == "second", "it is not the new one")
-        expect(self.vm.ok("cat /data/os/pending") == "B", "it is believed before it has proven itself")
+        expect(self.lab.loader.pending(self.vm) == "B", "it is believed before it has proven itself")
         wait_good(self.vm)
-        expect(self.vm.run("test -e /data/os/pending").code != 0, "it still has to prove itself")
+        expect(self.lab.loader.pending(self.vm) == "", "it still has to prove itself")
         expect(self.vm.ok("cat /etc/machine-id /etc/hostname") == identity, "the device became another one")
+
+    @check
+    def a_cut_while_it_starts_does_not_bring_the_old_system_back(self) -> None:
+        seen = len(self.vm.console())
+        self.vm.kill()
+        self.vm.start()
+        self.vm.wait_console("edgelet-os: starting slot B", since=seen)
+        self.vm.kill()
+        self._start_good("B")
+
+    @check
+    def a_cut_while_the_loaders_variables_are_written_is_mended(self) -> None:
+        self.lab.loader.damage_variables(self.vm)
+        self.vm.kill()
+        self._start_good("B")
+        expect(self.lab.loader.order(self.vm) == "B A", "the variables are not what they were")
+
+    def _start_good(self, wanted: str) -> None:
+        self.vm.start()
+        self.vm.wait_ready()
+        expect(slot(self.vm) == wanted, f"slot {slot(self.vm)} runs")
+        wait_good(self.vm)
 
     def _fact(self, command: str, wanted: str) -> None:
         """The output of a command has this text in it; blanks count once."""
