@@ -2,20 +2,44 @@
 # /run/edgelet-os/data: ok, missing or damaged. It is never formatted but when somebody asked for it. Without
 # it /data is memory, so that RAUC can still tell the loader that the slot is good.
 
-# Gives the partition what is free behind it. The table has a second copy: a cut leaves one of the two whole.
+# Gives the partition what is free behind it, if it is the last one.
 grow_data() {
     device=$(partition data)
     [ -n "$device" ] || return 0
+    mend_table
     block=/sys/class/block/${device#/dev/}
     end=$(($(cat "$block/start") + $(cat "$block/size")))
+    for other in "/sys/class/block/$disk"/*/start; do
+        [ "$(cat "$other")" -lt "$end" ] || return 0
+    done
     # In sectors; 4 MiB are not worth a write.
     [ $(($(cat "/sys/class/block/$disk/size") - end)) -gt 8192 ] || return 0
     say "growing the data partition to the end of $disk"
-    number=$(cat "$block/partition")
-    echo ', +' | sfdisk --quiet -N "$number" "/dev/$disk" ||
+    echo ', +' | sfdisk --quiet -N "$(cat "$block/partition")" "/dev/$disk" ||
         say "the data partition keeps its size: the partition table could not be written"
-    # Every medium that was written with one image had the same identity until now.
-    sfdisk --quiet --part-uuid "/dev/$disk" "$number" "$(cat /proc/sys/kernel/random/uuid)" || say "the medium keeps its identity"
+}
+
+# The table is there twice. A cut while it was written leaves one of the two, which loaders and, with its argument
+# `gpt`, the kernel take then; written again, it is there twice again.
+mend_table() {
+    case $(LC_ALL=C sfdisk --dump "/dev/$disk" 2>&1 >/dev/null) in
+        *"GPT table is corrupt"*) ;;
+        *) return ;;
+    esac
+    say "one of the two copies of the partition table is damaged: writing both"
+    sfdisk --dump "/dev/$disk" 2>/dev/null | sfdisk --quiet "/dev/$disk" || say "the partition table could not be written"
+}
+
+# Every medium that was written with one image has the same identity until its first start.
+name_medium() {
+    [ ! -e /sysroot/data/os/named ] || return 0
+    number=$(cat "/sys/class/block/${device#/dev/}/partition")
+    # The kernel cannot hear of it, and need not: this start goes by the name that the loader gave.
+    sfdisk --quiet --no-reread --force --part-uuid "/dev/$disk" "$number" "$(cat /proc/sys/kernel/random/uuid)" 2>/dev/null || {
+        say "the medium keeps its identity"
+        return
+    }
+    mkdir -p /sysroot/data/os && touch /sysroot/data/os/named
 }
 
 prepare_data() {
@@ -35,6 +59,7 @@ prepare_data() {
     # While it is mounted this is journalled; it does nothing when there is nothing to do.
     case $(blkid "$device") in *'TYPE="ext4"'*) resize2fs "$device" >/dev/null 2>&1 || say "data keeps its size" ;; esac
     keep_ballast
+    name_medium
     echo ok >/run/edgelet-os/data
 }
 
@@ -66,7 +91,10 @@ check() {
     case $(blkid "$1") in *'TYPE="f2fs"'*) fsck.f2fs -a "$1" >/dev/null; return ;; esac
     e2fsck -p "$1"
     [ $? -le 1 ] && return
-    say "the data partition needs a thorough check; files without a name go to lost+found"
-    e2fsck -f -y "$1"
-    [ $? -le 1 ]
+    say "the data partition needs a thorough check, told in /run/edgelet-os/e2fsck.log; files without a name go to lost+found"
+    # It names each block; at the speed of a serial console that takes minutes.
+    e2fsck -f -y "$1" >/run/edgelet-os/e2fsck.log 2>&1
+    repaired=$?
+    tail -n 1 /run/edgelet-os/e2fsck.log
+    [ "$repaired" -le 1 ]
 }

@@ -6,25 +6,31 @@
 reset_asked_by_loader() {
     [ "$(parameter edgelet.reset)" = all ] || return 0
     say "factory reset: making a new data file system on $1"
-    # By its path: some shells have a smaller one of this name built in.
-    /usr/sbin/mke2fs -q -F -t ext4 -L data -m 1 "$1" || say "$1 cannot be formatted"
+    # As files/wic has it, so that an older release can check and repair it too. By its path: some shells have a
+    # smaller one of this name built in.
+    /usr/sbin/mke2fs -q -F -t ext4 -L data -b 4096 -i 16384 -m 1 -J size=16 -O ^orphan_file,^metadata_csum_seed "$1" || say "$1 cannot be formatted"
 }
 
-# By the system: file by file with the order going last, so that a cut on the way only means that it is
-# done again.
+# By the system: file by file with the order going last, so that a cut on the way, or a file that cannot be removed,
+# only means that it is done again.
 reset_asked_by_system() {
     order=/sysroot/data/os/reset
     [ -f "$order" ] || return 0
     keep=$(cat "$order")
     say "factory reset: $keep"
-    for entry in /sysroot/data/* /sysroot/data/.[!.]*; do
+    kept=
+    for entry in /sysroot/data/* /sysroot/data/.[!.]* /sysroot/data/..?*; do
         case ${entry#/sysroot/data/} in
             os | lost+found) ;;
-            identity) [ "$keep" = keep-identity ] || rm -rf "$entry" ;;
-            *) rm -rf "$entry" ;;
+            identity) [ "$keep" = keep-identity ] || rm -rf "$entry" || kept=$entry ;;
+            *) rm -rf "$entry" || kept=$entry ;;
         esac
     done
     sync
+    if [ -n "$kept" ]; then
+        say "$kept could not be removed: the factory reset is not complete, and goes on at the next start"
+        return
+    fi
     rm -rf /sysroot/data/os
     sync
 }

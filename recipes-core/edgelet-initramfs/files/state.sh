@@ -49,24 +49,26 @@ seed() {
     [ ! -e "/sysroot/data/$1" ] || return 0
     mkdir -p "/sysroot/data/${1%/*}"
     rm -rf "/sysroot/data/$1.new"
-    cp -a "/sysroot/$1" "/sysroot/data/$1.new"
-    sync
-    mv "/sysroot/data/$1.new" "/sysroot/data/$1"
+    if cp -a "/sysroot/$1" "/sysroot/data/$1.new" && sync; then
+        mv "/sysroot/data/$1.new" "/sysroot/data/$1"
+    else
+        say "/data/$1 cannot be made; it is tried again at the next start"
+        rm -rf "/sysroot/data/$1.new"
+    fi
 }
 
 # Who this device is: made once, at random, before anything asks for it.
 name_device() {
     mkdir -p /sysroot/data/identity
     keep machine-id "$(tr -d - </proc/sys/kernel/random/uuid)"
-    keep hostname "edgelet-$(cut -c 1-8 /sysroot/data/identity/machine-id)"
+    [ ! -s /sysroot/data/identity/machine-id ] || keep hostname "edgelet-$(cut -c 1-8 /sysroot/data/identity/machine-id)"
 }
 
 keep() {
     file=/sysroot/data/identity/$1
     if [ ! -s "$file" ]; then
-        echo "$2" >"$file.new"
-        sync
-        mv "$file.new" "$file"
+        # Not by a redirection, as above. Without the file the root's own is seen, which is empty.
+        echo "$2" | dd of="$file.new" 2>/dev/null && sync && [ -s "$file.new" ] && mv "$file.new" "$file"
     fi
     bind "identity/$1" "etc/$1"
 }

@@ -37,6 +37,11 @@ def _layout(table: Path) -> list[tuple[str, int, str]]:
     return layout
 
 
+def _data_options(table: Path) -> list[str]:
+    """How wic makes the data file system."""
+    return re.search(r'--mkfs-extraopts "([^"]*)"', table.read_text()).group(1).split()
+
+
 def size_of(table: Path, label: str) -> int:
     """Of a partition, in MiB."""
     return next(size for name, size, _ in _layout(table) if name == label)
@@ -108,7 +113,7 @@ def create(path: Path, table: Path, medium_mib: int, contents: dict[str, Path], 
     with open(system, "wb") as file:
         file.truncate(disk.partitions["data"].size)
     if data == "ext4":
-        run("mke2fs", "-q", "-F", "-t", "ext4", "-L", "data", "-m", "1", system)
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-L", "data", *_data_options(table), system)
     else:
         run("mkfs.f2fs", "-q", "-l", "data", system)
     disk.write("data", system)

@@ -94,14 +94,22 @@ class Layout(unittest.TestCase):
         self.assertEqual(re.findall(r"\$\{devnum\}:(\d)", script), ["6"])
 
     def test_loaders_speak_to_the_initramfs(self):
-        """Parameters that the initramfs reads are those that both loaders and the slot's files pass."""
+        """Parameters that the initramfs and the boot health read are those that loaders and the slot's files pass."""
         scripts = "".join(path.read_text() for path in tracked(f"{INITRAMFS}/*"))
+        health = text("recipes-core/edgelet-os-base/files/loader.sh")
         read = set(re.findall(r"\$\(parameter ([\w.]+)\)", scripts))
+        read |= {name.replace("\\", "") for name in re.findall(r"'(edgelet\\\.\w+)=1'", health)}
         slot = set(re.findall(r"\b(edgelet\.\w+)=\$", text("files/slots/make-verity")))
         for script in (GRUB, UBOOT):
             passed = set(re.findall(r"\b((?:rauc|edgelet)\.\w+)=", text(script)))
             # From U-Boot's prompt a person gives it by extra_args.
             self.assertEqual(read, passed | slot | {"edgelet.reset"}, script)
+
+    def test_data(self):
+        """A factory reset makes the file system that the image had."""
+        options = {re.search(r'--mkfs-extraopts "([^"]*)"', path.read_text()).group(1) for path in tracked("files/wic/*")}
+        self.assertEqual(len(options), 1)
+        self.assertIn(f' {options.pop()} "$1"', text(f"{INITRAMFS}/reset.sh"))
 
     def test_initramfs(self):
         """Labels that the initramfs looks for."""
