@@ -23,6 +23,8 @@ inherit bash-completion cargo externalsrc systemd
 # The agent's tree beside this layer. Nothing is written into it.
 EXTERNALSRC ?= "${@os.path.normpath('${FILE_DIRNAME}/../../../agent')}"
 EXTERNALSRC_SYMLINKS = ""
+# It would be the time of the youngest file there, which differs with each checkout, and with what cargo built last.
+SOURCE_DATE_EPOCH = "${SOURCE_DATE_EPOCH_FALLBACK}"
 
 # One for each feature of the crate `edgelet`, of the same name; it has none yet.
 PACKAGECONFIG ??= ""
@@ -33,8 +35,17 @@ CARGO_BUILD_FLAGS += "--package edgelet"
 RUSTFLAGS += "-C force-unwind-tables=no"
 # The workspace strips its releases; here the packages are split from an unstripped one.
 export CARGO_PROFILE_RELEASE_STRIP = "none"
+# What C and assembler the crates have is compiled where they are unpacked, which is neither S nor B.
+DEBUG_PREFIX_MAP:prepend = "-ffile-prefix-map=${WORKDIR}=${TARGET_DBGSRC_DIR} "
 
 SYSTEMD_SERVICE:${PN} = "edgelet.service edgelet-seed.service"
+
+# What `edgelet version` says. Here and not in a variable: a commit would change what the task was parsed with.
+do_compile:prepend() {
+    if stamp=$(git -C "${EXTERNALSRC}" log -1 --format='%cI %H' 2>/dev/null); then
+        export EDGELET_BUILD_TIME="${stamp% *}" EDGELET_GIT_COMMIT="${stamp#* }"
+    fi
+}
 
 do_install:append() {
     ln -s edgelet ${D}${bindir}/edgelet-oci

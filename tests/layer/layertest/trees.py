@@ -69,7 +69,8 @@ class Build:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(REPOSITORY / name, place)
         if os.getuid() == 0:
-            run("chown", "-R", f"{self.user.pw_uid}:{self.user.pw_gid}", self.source, self.work / "home",
+            # Not what is theirs already: it would take set-user-id away from what a build has made.
+            run("chown", "-R", "--from=0:0", f"{self.user.pw_uid}:{self.user.pw_gid}", self.source, self.work / "home",
                 self.work / "downloads", self.work / "sstate", self.folder)
             self.work.chmod(0o755)
 
@@ -79,7 +80,8 @@ class Build:
         code, output = self._run(*command)
         title = f"{self.machine}: {' '.join(Path(str(part)).name for part in command)}"
         if code or expect not in output:
-            raise Failure(f"{title} ended with {code}:\n{output[-6000:]}")
+            errors = "\n".join(line for line in output.splitlines() if line.startswith("ERROR"))
+            raise Failure(f"{title} ended with {code}:\n{output[-6000:]}\n{errors[-4000:]}")
         ours = [line for line in output.splitlines() if line.startswith(("WARNING", "ERROR")) and
                 (str(self.source) in line or "edgelet" in line)]
         if ours:
@@ -138,7 +140,9 @@ def check(trees: Path) -> None:
 
 def build(trees: Path, layer: Path, tcmode: str) -> None:
     """The agent's package with a toolchain from outside; EDGELET_TIER2_TARGETS names more."""
-    more = f'TCMODE = "{tcmode}"\nBBLAYERS += "{layer}"\nPACKAGE_CLASSES = "package_deb"'
+    # Layers are read before local.conf is, so this one is named with the others.
+    more = f'TCMODE = "{tcmode}"\nPACKAGE_CLASSES = "package_deb"'
     targets = os.environ.get("EDGELET_TIER2_TARGETS", "edgelet").split()
     for machine in machines():
-        Build(trees, COMMON + BOARDS.get(machine, []), more=more, machine=machine).call("bitbake", *targets)
+        layers = [*COMMON, *BOARDS.get(machine, []), str(layer)]
+        Build(trees, layers, more=more, machine=machine).call("bitbake", *targets)
