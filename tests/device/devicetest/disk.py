@@ -88,9 +88,22 @@ class Disk:
         self.partitions = _partitions(self.path)
 
 
+    def damage_table(self) -> None:
+        """What a cut leaves that hits the first copy of the partition table while it is written."""
+        with open(self.path, "r+b") as disk:
+            disk.seek(2 * 512)
+            disk.write(bytes(512))
+
+    def table_is_whole(self) -> bool:
+        """Both copies of the table, and both where they belong."""
+        return "No problems found" in run("sgdisk", "--verify", self.path)
+
+
 def _partitions(path: Path) -> dict[str, Partition]:
     require("sfdisk")
-    table = json.loads(run("sfdisk", "--json", path))["partitiontable"]
+    said = run("sfdisk", "--json", path)
+    # Warnings come first.
+    table = json.loads(said[said.index("{"):])["partitiontable"]
     sector = table.get("sectorsize", 512)
     return {p["name"]: Partition(p["start"] * sector, p["size"] * sector) for p in table["partitions"]}
 
@@ -98,15 +111,18 @@ def _partitions(path: Path) -> dict[str, Partition]:
 def create(path: Path, table: Path, medium_mib: int, contents: dict[str, Path], data: str = "ext4") -> Disk:
     """A medium of this size, as flashing the image to it leaves it: data is last and still small."""
     require("sgdisk", "mke2fs", "mkfs.f2fs")
-    with open(path, "wb") as disk:
-        disk.truncate(medium_mib * MIB)
+    # An image is smaller than the medium, but for one whose whole rest was formatted as f2fs, which nobody grows.
+    whole = data == "f2fs"
+    image_mib = medium_mib if whole else 2 + sum(size for _, size, _ in _layout(table))
+    path.write_bytes(b"")
+    os.truncate(path, image_mib * MIB)
     command = ["sgdisk", "--clear"]
     for number, (label, size, kind) in enumerate(_layout(table), 1):
-        # f2fs is not grown by the first boot: who wants it formats the whole partition.
-        end = "0" if (label, data) == ("data", "f2fs") else f"+{size}M"
+        end = "0" if whole and label == "data" else f"+{size}M"
         command += [f"--new={number}:0:{end}", f"--typecode={number}:{kind}", f"--change-name={number}:{label}"]
     run(*command, path)
     disk = Disk(path)
+    os.truncate(path, medium_mib * MIB)
     for label, content in contents.items():
         disk.write(label, content)
     system = path.with_suffix(".data")

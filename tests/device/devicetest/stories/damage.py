@@ -92,6 +92,25 @@ class DataDamaged(Story):
         wait_good(self.vm)
 
 
+class TableDamaged(Story):
+    """The first copy of the partition table is not whole."""
+
+    @check
+    def the_second_copy_counts_and_both_are_written_again(self) -> None:
+        medium = self.lab.disk("table-damaged")
+        vm = self.power_on(medium)
+        vm.wait_ready()
+        vm.kill()
+        expect(medium.table_is_whole(), "the first boot left something to mend")
+        medium.damage_table()
+        expect(not medium.table_is_whole(), "there is nothing to mend")
+        vm.start()
+        vm.wait_ready()
+        wait_good(vm)
+        vm.kill()
+        expect(medium.table_is_whole(), "a copy is still damaged")
+
+
 class DataMissing(Story):
     """The partition is not in the table."""
 
