@@ -50,17 +50,28 @@ prepare_data() {
         return
     fi
     reset_asked_by_loader "$device"
-    if ! check "$device" || ! mount -o noatime,nosuid,nodev "$device" /sysroot/data; then
+    if ! check "$device" || ! mount_data; then
         say "the data partition $device cannot be repaired: the node does not start; see recovery"
         do_without damaged
         return
     fi
     reset_asked_by_system
-    # While it is mounted this is journalled; it does nothing when there is nothing to do.
-    case $(blkid "$device") in *'TYPE="ext4"'*) resize2fs "$device" >/dev/null 2>&1 || say "data keeps its size" ;; esac
+    case $(blkid "$device") in *'TYPE="ext4"'*) grow_file_system ;; esac
     keep_ballast
     name_medium
     echo ok >/run/edgelet-os/data
+}
+
+mount_data() { mount -o noatime,nosuid,nodev "$device" /sysroot/data; }
+
+# While it is mounted this is journalled. What the file system keeps back for itself it counts when it is mounted, by
+# its size then: it is mounted anew, or a partition that is filled before the next start has no use of its ballast.
+grow_file_system() {
+    case $(resize2fs "$device" 2>&1) in
+        *"Nothing to do"*) ;;
+        *"is now"*) umount /sysroot/data && { mount_data || fail "the data partition cannot be mounted again"; } ;;
+        *) say "data keeps its size" ;;
+    esac
 }
 
 # A full partition must not keep the workloads from starting, and a start needs a few blocks: for a directory, for
