@@ -8,7 +8,8 @@ reset_asked_by_loader() {
     say "factory reset: making a new data file system on $1"
     # As files/wic has it, so that an older release can check and repair it too. By its path: some shells have a
     # smaller one of this name built in.
-    /usr/sbin/mke2fs -q -F -t ext4 -L data -b 4096 -i 16384 -m 1 -J size=16 -O ^orphan_file,^metadata_csum_seed "$1" || say "$1 cannot be formatted"
+    /usr/sbin/mke2fs -q -F -t ext4 -L data -b 4096 -i 16384 -m 1 -J size=16 -O ^orphan_file,^metadata_csum_seed "$1" ||
+        say "$1 cannot be formatted"
 }
 
 # By the system: file by file with the order going last, so that a cut on the way, or a file that cannot be removed,
@@ -21,7 +22,7 @@ reset_asked_by_system() {
     kept=
     for entry in /sysroot/data/* /sysroot/data/.[!.]* /sysroot/data/..?*; do
         case ${entry#/sysroot/data/} in
-            os | lost+found) ;;
+            os) ;;
             identity) [ "$keep" = keep-identity ] || rm -rf "$entry" || kept=$entry ;;
             *) rm -rf "$entry" || kept=$entry ;;
         esac

@@ -14,7 +14,11 @@ is_uboot() { [ -e /etc/fw_env.config ]; }
 
 # Empty when there is no such variable.
 loader_get() {
-    if is_uboot; then fw_printenv -n "$1" 2>/dev/null || true; else grub-editenv $GRUB_VARIABLES list | sed -n "s/^$1=//p"; fi
+    if is_uboot; then
+        fw_printenv -n "$1" 2>/dev/null || true
+    else
+        grub-editenv $GRUB_VARIABLES list | sed -n "s/^$1=//p"
+    fi
 }
 
 loader_set() {
