@@ -87,7 +87,6 @@ class Disk:
         run("sgdisk", "--delete", str(number), self.path)
         self.partitions = _partitions(self.path)
 
-
     def damage_table(self) -> None:
         """What a cut leaves that hits the first copy of the partition table while it is written."""
         with open(self.path, "r+b") as disk:

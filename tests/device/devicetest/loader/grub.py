@@ -17,9 +17,7 @@ OVMF = Path("/usr/share/OVMF")
 CONFIGURATION = REPOSITORY / "recipes-core/grub/files/grub.cfg.in"
 START = REPOSITORY / "recipes-core/grub/files/cfg"
 APPEND = REPOSITORY / "recipes-core/grub/grub-efi_%.bbappend"
-# The recipe of GRUB's script writes the same.
-VARIABLES = {"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "1", "B_TRY": "0", "rounds": "0", "last": "",
-             "pending": ""}
+RECIPE = REPOSITORY / "recipes-core/grub/edgelet-grub-config_0.1.bb"
 ENVIRONMENT = "/boot/EFI/BOOT/grubenv"
 DOWN = "\x1b[B"
 
@@ -49,7 +47,8 @@ class Grub(Loader):
             }, self.label)
             program.unlink()
 
-        return cached(f"loader-{self.machine.arch}", digest(configuration, _modules(), START, Path(__file__)), make)
+        inputs = digest(configuration, _modules(), _environment(), START, Path(__file__))
+        return cached(f"loader-{self.machine.arch}", inputs, make)
 
     def firmware(self, folder: Path) -> list[str]:
         code, variables = OVMF / "OVMF_CODE_4M.fd", folder / "OVMF_VARS.fd"
@@ -88,9 +87,9 @@ def _modules() -> list[str]:
 
 
 def _environment() -> bytes:
-    """GRUB's variables in the form of its environment block."""
-    lines = "".join(f"{name}={value}\n" for name, value in VARIABLES.items())
-    return f"# GRUB Environment Block\n{lines}".encode().ljust(1024, b"#")
+    """GRUB's variables as the recipe writes them."""
+    block = re.search(r"printf '(# GRUB Environment Block\\n[^']*)'", RECIPE.read_text()).group(1)
+    return block.replace("\\n", "\n").encode().ljust(1024, b"#")
 
 
 def _says(vm: Vm) -> dict[str, str]:

@@ -2,12 +2,23 @@
 
 from ..story import Story
 from .cuts import EarlyCuts, LateCuts
-from .damage import DataDamaged, DataFull, DataMissing, Nineteen70, NoRoot, NoSlot, OneKernel, RootDamaged, TableDamaged
+from .damage import (
+    DataDamaged,
+    DataFull,
+    DataMissing,
+    Nineteen70,
+    NoRoot,
+    NoSlot,
+    OneKernel,
+    Reset,
+    RootDamaged,
+    TableDamaged,
+)
 from .fallback import Bare, Blind, Sick, Stuck
 from .life import Life
 from .pull import PullExt4, PullF2fs
 
 ALL: tuple[type[Story], ...] = (
     Sick, Bare, Blind, Stuck, EarlyCuts, LateCuts, Life, DataDamaged, RootDamaged, DataFull, PullExt4, PullF2fs,
-    DataMissing, NoRoot, TableDamaged, OneKernel, Nineteen70, NoSlot,
+    DataMissing, NoRoot, TableDamaged, Reset, OneKernel, Nineteen70, NoSlot,
 )

@@ -92,6 +92,25 @@ class DataDamaged(Story):
         wait_good(self.vm)
 
 
+class Reset(Story):
+    """A factory reset from the system, by somebody who keeps the device."""
+
+    @check
+    def everything_goes_but_who_the_device_is(self) -> None:
+        vm = self.power_on(self.lab.disk("reset"))
+        vm.wait_ready()
+        wait_good(vm)
+        identity = vm.ok("cat /etc/machine-id /etc/hostname")
+        private = "/data/private /data/.private /data/..private /data/lost+found/private"
+        vm.ok(f"mkdir -p /data/lost+found && touch {private} && sync -f /data")
+        vm.send("edgelet-os-reset --keep-identity")
+        vm.wait_ready(2)
+        expect(vm.run(f"ls -d {private}").output.count("No such file") == 4, "something private is still there")
+        expect(vm.ok("cat /etc/machine-id /etc/hostname") == identity, "the device became another one")
+        expect(vm.run("test -e /data/os/reset").code != 0, "it would be done again")
+        wait_good(vm)
+
+
 class TableDamaged(Story):
     """The first copy of the partition table is not whole."""
 
