@@ -66,6 +66,12 @@ class Lab:
             return bundle.bundle(self.machine, self.release(name), signer, version)
 
     @cached_property
+    def sample(self) -> Path:
+        """The image layout of the workload that releases preload."""
+        with self._making:
+            return system.sample_image(self.machine, layers.Agent.of(self.machine))
+
+    @cached_property
     def box(self) -> Path:
         """The image layout of a workload with a shell."""
         with self._making:

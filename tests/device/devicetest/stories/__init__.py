@@ -12,6 +12,7 @@ from .damage import (
     OneKernel,
     Reset,
     RootDamaged,
+    RootDamagedLater,
     TableDamaged,
 )
 from .fallback import Bare, Blind, Sick, Stuck
@@ -19,6 +20,6 @@ from .life import Life
 from .pull import PullExt4, PullF2fs
 
 ALL: tuple[type[Story], ...] = (
-    Sick, Bare, Blind, Stuck, EarlyCuts, LateCuts, Life, DataDamaged, RootDamaged, DataFull, PullExt4, PullF2fs,
-    DataMissing, NoRoot, TableDamaged, Reset, OneKernel, Nineteen70, NoSlot,
+    Sick, Bare, Blind, Stuck, EarlyCuts, LateCuts, Life, DataDamaged, RootDamaged, RootDamagedLater, DataFull,
+    PullExt4, PullF2fs, DataMissing, NoRoot, TableDamaged, Reset, OneKernel, Nineteen70, NoSlot,
 )

@@ -36,6 +36,31 @@ class RootDamaged(Story):
         wait_good(self.vm)
 
 
+class RootDamagedLater(Story):
+    """A block that no boot reads after the first, in a slot that has proven itself."""
+
+    @check
+    def a_cut_makes_the_device_read_its_root_and_leave_the_slot(self) -> None:
+        medium = self.lab.disk(self.name())
+        vm = self.power_on(medium)
+        vm.wait_ready()
+        wait_good(vm)
+        expect(slot(vm) == "A", "the first boot is not of slot A")
+        vm.kill()
+        # The layer of the preloaded image: packed already, so that it stands in the squashfs as it is.
+        layer = max(self.lab.sample.glob("blobs/sha256/*"), key=lambda blob: blob.stat().st_size)
+        at = self.lab.release("first").rootfs.read_bytes().index(layer.read_bytes()[:4096])
+        medium.overwrite("rootfs-a", at, b"wrong" * 100)
+        seen = len(vm.console())
+        vm.start()
+        vm.wait_ready()
+        expect(len(re.findall("starting slot A", vm.console()[seen:])) == 3, "slot A had not three attempts")
+        expect(re.search("did not end in order.*corrupted", vm.console()[seen:], re.DOTALL) is not None,
+               "the console does not say why")
+        expect(slot(vm) == "B", "the damaged slot runs")
+        wait_good(vm)
+
+
 class DataFull(Story):
     """Not a byte left for anybody."""
 
