@@ -44,6 +44,12 @@ class EarlyCuts(Story):
         expect(self.vm.ok("systemctl --failed --no-legend") == "", "units have failed")
         return time.monotonic() - self.vm.started
 
+
+class LateCuts(EarlyCuts):
+    """The same in the second half, and just after its end."""
+
+    MOMENTS = (0.5, 1.1)
+
     @check
     def and_then_an_install_still_works(self) -> None:
         plug_media(self.vm)
@@ -53,9 +59,3 @@ class EarlyCuts(Story):
         expect(slot(self.vm) != before, "the other slot did not start")
         wait_good(self.vm)
         expect(self.vm.run(SERVES).code == 0, "the workload does not serve")
-
-
-class LateCuts(EarlyCuts):
-    """The same in the second half, and just after its end."""
-
-    MOMENTS = (0.5, 1.1)
