@@ -40,9 +40,10 @@ DEBUG_PREFIX_MAP:prepend = "-ffile-prefix-map=${WORKDIR}=${TARGET_DBGSRC_DIR} "
 
 SYSTEMD_SERVICE:${PN} = "edgelet.service edgelet-seed.service"
 
-# What `edgelet version` says. Here and not in a variable: a commit would change what the task was parsed with.
+# What `edgelet version` says: the last commit of these sources, which changes when they do. Here and not in a
+# variable: a commit would change what the task was parsed with.
 do_compile:prepend() {
-    if stamp=$(git -C "${EXTERNALSRC}" log -1 --format='%cI %H' 2>/dev/null); then
+    if stamp=$(git -C "${EXTERNALSRC}" log -1 --format='%cI %H' -- . 2>/dev/null); then
         export EDGELET_BUILD_TIME="${stamp% *}" EDGELET_GIT_COMMIT="${stamp#* }"
     fi
 }
