@@ -24,8 +24,10 @@ class Modules:
     def __init__(self, tar: Path, folder: Path):
         require("depmod")
         with tarfile.open(tar) as source:
+            # The first Python 3.11 knows no filters.
+            source.extraction_filter = getattr(tarfile, "data_filter", None)
             wanted = [m for m in source if "/lib/modules/" in m.name or "/boot/vmlinu" in m.name]
-            source.extractall(folder, wanted, filter="data")
+            source.extractall(folder, wanted)
         self.root = folder
         self.kernel = next((folder / "boot").glob("vmlinu[xz]-*"))
         self.version = self.kernel.name.split("-", 1)[1]
