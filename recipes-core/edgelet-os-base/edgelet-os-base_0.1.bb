@@ -15,6 +15,7 @@ SRC_URI = "\
     file://edgelet-boot-deadline.timer \
     file://edgelet-boot-health.service \
     file://edgelet-os-reset \
+    file://facts.sh \
     file://is-on-our-disk \
     file://loader.sh \
     file://rauc-pre-install \
@@ -45,7 +46,7 @@ do_install() {
     for program in boot-health is-on-our-disk rauc-pre-install; do
         install -m 0755 ${S}/$program ${D}${libexecdir}/edgelet-os/
     done
-    install -m 0644 ${S}/loader.sh ${D}${libexecdir}/edgelet-os/
+    install -m 0644 ${S}/facts.sh ${S}/loader.sh ${D}${libexecdir}/edgelet-os/
 
     # Where the initramfs mounts the data partition.
     install -d ${D}/data

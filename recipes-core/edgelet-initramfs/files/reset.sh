@@ -22,7 +22,7 @@ reset_asked_by_system() {
     kept=
     for entry in /sysroot/data/* /sysroot/data/.[!.]* /sysroot/data/..?*; do
         case ${entry#/sysroot/data/} in
-            os) ;;
+            os) rm -rf "$entry/before-update" ;;
             identity) [ "$keep" = keep-identity ] || rm -rf "$entry" || kept=$entry ;;
             *) rm -rf "$entry" || kept=$entry ;;
         esac

@@ -15,7 +15,7 @@ LIBRARY = "/usr/lib/edgelet-os"
 # From Debian's packages, as the recipe takes them from OE's. busybox gives everything else.
 PROGRAMS = """
     /usr/bin/busybox /usr/sbin/veritysetup /usr/sbin/e2fsck /usr/sbin/resize2fs /usr/sbin/mke2fs /usr/sbin/sfdisk
-    /usr/sbin/blkid /usr/sbin/fsck.f2fs /usr/sbin/resize.f2fs
+    /usr/sbin/blkid
 """.split()
 
 APPLETS = """

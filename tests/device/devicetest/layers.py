@@ -73,7 +73,8 @@ def os_base(tree: Tree) -> None:
     tree.file("/usr/lib/systemd/journald.conf.d/10-edgelet-journal.conf", OS_BASE / "10-edgelet-journal.conf")
     tree.file("/usr/lib/systemd/system.conf.d/10-edgelet-watchdog.conf", OS_BASE / "10-edgelet-watchdog.conf")
     tree.file(f"{UNITS}/edgelet.service.d/10-edgelet-data.conf", OS_BASE / "10-edgelet-data.conf")
-    tree.file("/usr/libexec/edgelet-os/loader.sh", OS_BASE / "loader.sh")
+    for part in ("facts.sh", "loader.sh"):
+        tree.file(f"/usr/libexec/edgelet-os/{part}", OS_BASE / part)
     for unit in ("edgelet-boot-health.service", "edgelet-boot-deadline.timer"):
         install_unit(tree, OS_BASE / unit)
     tree.file(f"{UNITS}/edgelet-boot-deadline.service", OS_BASE / "edgelet-boot-deadline.service")
@@ -128,7 +129,7 @@ def never_up(tree: Tree) -> None:
     tree.file(f"{UNITS}/stuck.service", "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n"
               "[Service]\nType=oneshot\nExecStart=/usr/bin/sleep infinity\n")
     tree.link("/etc/systemd/system/sysinit.target.wants/stuck.service", f"{UNITS}/stuck.service")
-    tree.file(f"{UNITS}/edgelet-boot-deadline.timer.d/soon.conf", "[Timer]\nOnBootSec=\nOnBootSec=2min\n")
+    tree.file(f"{UNITS}/edgelet-boot-deadline.timer.d/soon.conf", "[Timer]\nOnStartupSec=\nOnStartupSec=2min\n")
 
 
 def inputs(machine: Machine) -> str:

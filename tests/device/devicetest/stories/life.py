@@ -205,6 +205,14 @@ class Life(Story):
         expect(self.lab.loader.pending(self.vm) == "", "it left a slot that has to prove itself")
 
     @check
+    def no_update_is_installed_before_the_slot_that_runs_is_good(self) -> None:
+        self.vm.ok("mv /run/edgelet-os/good /run/edgelet-os/good.kept")
+        done = self.vm.run(f"rauc install {MEDIA}/second.raucb; journalctl -b -u rauc --no-pager | tail -20")
+        self.vm.ok("mv /run/edgelet-os/good.kept /run/edgelet-os/good")
+        expect("has not been found good yet" in done.output, f"it does not say why: {done.output}")
+        expect(self.lab.loader.pending(self.vm) == "", "it left a slot that has to prove itself")
+
+    @check
     def a_signed_bundle_goes_into_the_other_slot(self) -> None:
         started = time.monotonic()
         self.vm.ok(f"rauc install {MEDIA}/second.raucb", timeout=600)
