@@ -27,7 +27,8 @@ mend_table() {
         *) return ;;
     esac
     say "one of the two copies of the partition table is damaged: writing both"
-    sfdisk --dump "/dev/$disk" 2>/dev/null | sfdisk --quiet "/dev/$disk" || say "the partition table could not be written"
+    sfdisk --dump "/dev/$disk" 2>/dev/null | sfdisk --quiet "/dev/$disk" ||
+        say "the partition table could not be written"
 }
 
 # Every medium that was written with one image has the same identity until its first start.
@@ -35,7 +36,8 @@ name_medium() {
     [ ! -e /sysroot/data/os/named ] || return 0
     number=$(cat "/sys/class/block/${device#/dev/}/partition")
     # The kernel cannot hear of it, and need not: this start goes by the name that the loader gave.
-    sfdisk --quiet --no-reread --force --part-uuid "/dev/$disk" "$number" "$(cat /proc/sys/kernel/random/uuid)" 2>/dev/null || {
+    name=$(cat /proc/sys/kernel/random/uuid)
+    sfdisk --quiet --no-reread --force --part-uuid "/dev/$disk" "$number" "$name" 2>/dev/null || {
         say "the medium keeps its identity"
         return
     }
@@ -82,12 +84,17 @@ keep_ballast() {
     # This process must not end, whatever it is told.
     case $available_kib in '' | *[!0-9]*) return ;; esac
     if [ "$available_kib" -lt 2048 ]; then
-        if [ -s "$ballast" ]; then what="starting with the 4 MiB put aside for this"; else what="nothing is put aside any more"; fi
+        what="nothing is put aside any more"
+        [ ! -s "$ballast" ] || what="starting with the 4 MiB put aside for this"
         say "the data partition is full: $what; make room, see recovery"
         rm -f "$ballast" "$ballast.new"
     elif [ "$available_kib" -gt 16384 ] && [ ! -s "$ballast" ]; then
         mkdir -p /sysroot/data/os
-        dd if=/dev/zero of="$ballast.new" bs=1M count=4 2>/dev/null && sync && mv "$ballast.new" "$ballast" || rm -f "$ballast.new"
+        if dd if=/dev/zero of="$ballast.new" bs=1M count=4 2>/dev/null && sync; then
+            mv "$ballast.new" "$ballast"
+        else
+            rm -f "$ballast.new"
+        fi
     fi
 }
 
@@ -103,7 +110,8 @@ check() {
     case $(blkid "$1") in *'TYPE="f2fs"'*) return ;; esac
     e2fsck -p "$1"
     [ $? -le 1 ] && return
-    say "the data partition needs a thorough check, told in /run/edgelet-os/e2fsck.log; files without a name go to lost+found"
+    say "the data partition needs a thorough check, told in /run/edgelet-os/e2fsck.log;" \
+        "files without a name go to lost+found"
     # It names each block; at the speed of a serial console that takes minutes.
     e2fsck -f -y "$1" >/run/edgelet-os/e2fsck.log 2>&1
     repaired=$?

@@ -14,6 +14,7 @@ LOADER = {"edgelet-efi.wks.in": "efi", "edgelet-uboot.wks.in": "boot", "edgelet-
 GRUB = "recipes-core/grub/files/grub.cfg.in"
 UBOOT = "recipes-core/u-boot/files/boot.cmd.in"
 INITRAMFS = "recipes-core/edgelet-initramfs/files"
+OS_BASE = "recipes-core/edgelet-os-base/files"
 
 
 def partitions(wks: str) -> list[tuple[str, str, str]]:
@@ -116,6 +117,26 @@ class Layout(unittest.TestCase):
         scripts = "".join(path.read_text() for path in tracked(f"{INITRAMFS}/*"))
         self.assertEqual(set(re.findall(r"\$\(partition ([a-z-]+)\)", scripts)), {"data"})
         self.assertIn('open_root "rootfs-$suffix"', scripts)
+
+    def test_attempts(self):
+        """Everybody gives a slot three: the loaders, RAUC, and the boot health that takes them away."""
+        self.assertIn("test -n \"${BOOT_A_LEFT}\" || setenv BOOT_A_LEFT 3", text(UBOOT))
+        self.assertIn("boot-attempts=3", text("recipes-core/rauc/rauc-conf.bbappend"))
+        self.assertEqual(set(re.findall(r'_TRY" != (\d)', text(GRUB))), {"3"})
+        self.assertIn('loader_set "${slot}_TRY" 3', text(f"{OS_BASE}/boot-health"))
+        self.assertIn("The loader gives a slot three attempts", text("docs/device/layout.md"))
+
+    def test_limits(self):
+        """The times that people read are those that count."""
+        self.assertIn("OnStartupSec=15min\n", text(f"{OS_BASE}/edgelet-boot-deadline.timer"))
+        health = text(f"{OS_BASE}/boot-health")
+        self.assertIn("LIMIT_S=300\n", health)
+        self.assertIn("within 5 minutes", health)
+        self.assertIn("within 15 minutes", health)
+        self.assertIn("six facts within five minutes", text("docs/device/layout.md"))
+        self.assertIn("within fifteen minutes", text("docs/device/layout.md"))
+        self.assertIn("starts again 15 minutes after its start", text("docs/device/recovery.md"))
+        self.assertIn("starts again after 5 minutes", text("docs/device/recovery.md"))
 
     def test_slot_files(self):
         """Names in the kernel slot: what is made is what is loaded."""
