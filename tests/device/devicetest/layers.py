@@ -120,6 +120,8 @@ def test_parts(tree: Tree) -> None:
     tree.file("/usr/lib/systemd/network/80-test.network", "[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n")
     tree.link("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
               f"{UNITS}/systemd-networkd.service")
+    # Three emulated machines on two cores may take longer to show a serial port than any device.
+    tree.file("/usr/lib/systemd/system.conf.d/80-test.conf", "[Manager]\nDefaultDeviceTimeoutSec=300s\n")
     shadow = tree.read("/etc/shadow").decode()
     tree.file("/etc/shadow", re.sub(r"^root:[^:]*:", "root::", shadow, flags=re.MULTILINE), 0o640)
 
