@@ -55,6 +55,7 @@ do_install() {
 FILES:${PN} += "\
     /data \
     ${nonarch_libdir}/udev/rules.d \
+    ${systemd_system_unitdir}/edgelet-boot-deadline.service \
     ${systemd_system_unitdir}/edgelet.service.d \
     ${systemd_unitdir}/journald.conf.d \
     ${systemd_unitdir}/system.conf.d \

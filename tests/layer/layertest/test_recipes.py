@@ -137,6 +137,17 @@ class Recipes(unittest.TestCase):
             self.assertEqual(value(text(f"{layer}/conf/layer.conf"), f"LAYERSERIES_COMPAT_{name}"), "wrynose")
         self.assertFalse(list((REPOSITORY / "meta-edgelet/conf").glob("*/")), "meta-edgelet sets no policy")
 
+    def test_units_are_packaged(self):
+        """A unit that the class does not enable has to be named, or a build says that it was not shipped."""
+        units = 0
+        for path in tracked("meta-edgelet/*.bb", "recipes-*/*.bb"):
+            recipe = path.read_text()
+            for unit in re.findall(r"file://([\w-]+\.(?:service|timer))", recipe):
+                named = [value(recipe, name) for name in ("SYSTEMD_SERVICE:${PN}", "FILES:${PN}")]
+                self.assertTrue(any(unit in words for words in named), f"{path}: {unit}")
+                units += 1
+        self.assertGreaterEqual(units, 5)
+
     def test_shell_scripts(self):
         """Shell scripts of the layers pass shellcheck."""
         scripts = [p for p in tracked("recipes-*", "meta-edgelet", "files", "conf")
