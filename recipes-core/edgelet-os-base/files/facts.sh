@@ -14,7 +14,7 @@ failed_units() {
     done
 }
 
-# Their number.
+# Their number; nothing when the node does not answer.
 running_workloads() {
     edgelet -o json --timeout 10s system status | sed -n 's/.*"runningMicroservices": *"\([0-9]*\)".*/\1/p'
 }
