@@ -85,6 +85,7 @@ class DataFull(Story):
         self.vm.wait_console("the data partition is full: starting with")
         wait_good(self.vm)
         expect(self.vm.boots() == 2, "it started more than once")
+        expect("reading the root" not in self.vm.console(), "an end in order is not taken for one")
 
     @check
     def room_made_by_a_person_is_used_again(self) -> None:
