@@ -36,8 +36,8 @@ name_medium() {
     [ ! -e /sysroot/data/os/named ] || return 0
     number=$(cat "/sys/class/block/${device#/dev/}/partition")
     # The kernel cannot hear of it, and need not: this start goes by the name that the loader gave.
-    name=$(cat /proc/sys/kernel/random/uuid)
-    sfdisk --quiet --no-reread --force --part-uuid "/dev/$disk" "$number" "$name" 2>/dev/null || {
+    uuid=$(cat /proc/sys/kernel/random/uuid)
+    sfdisk --quiet --no-reread --force --part-uuid "/dev/$disk" "$number" "$uuid" 2>/dev/null || {
         say "the medium keeps its identity"
         return
     }
@@ -107,7 +107,7 @@ do_without() {
 # Repairs what can be repaired. 0 and 1 of e2fsck are good ends.
 check() {
     # It mends itself when it is mounted.
-    case $(blkid "$1") in *'TYPE="f2fs"'*) return ;; esac
+    case $(blkid "$1") in *'TYPE="f2fs"'*) return 0 ;; esac
     e2fsck -p "$1"
     [ $? -le 1 ] && return
     say "the data partition needs a thorough check, told in /run/edgelet-os/e2fsck.log;" \

@@ -46,6 +46,5 @@ are_whole() { grub-editenv "$1" list 2>/dev/null | grep -q '^ORDER='; }
 # Over what is there: a file that is emptied first is what a cut leaves empty.
 copy_variables() {
     cmp -s "$1" "$2" && return
-    dd if="$1" of="$2" conv=notrunc 2>/dev/null
-    sync "$2"
+    dd if="$1" of="$2" conv=notrunc 2>/dev/null && sync "$2"
 }
