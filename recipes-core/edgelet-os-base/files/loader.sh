@@ -44,7 +44,4 @@ mend_variables() {
 are_whole() { grub-editenv "$1" list 2>/dev/null | grep -q '^ORDER='; }
 
 # Over what is there: a file that is emptied first is what a cut leaves empty.
-copy_variables() {
-    cmp -s "$1" "$2" && return
-    dd if="$1" of="$2" conv=notrunc 2>/dev/null && sync "$2"
-}
+copy_variables() { cmp -s "$1" "$2" || { cat "$1" 1<>"$2" && sync "$2"; }; }
