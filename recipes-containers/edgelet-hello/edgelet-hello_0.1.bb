@@ -37,6 +37,8 @@ do_install() {
         library=$(find ${STAGING_DIR_TARGET} -name "${place##*/}" | head -n 1)
         [ -n "$library" ] || bbfatal "the program needs $place, which is not in the sysroot"
         install -D -m 0755 "$library" ${D}$place
+        # Nothing strips what is in no package.
+        ${STRIP} --strip-unneeded ${D}$place
     done
     install -d -m 0755 ${D}/etc
     install -d -m 1777 ${D}/tmp
