@@ -112,9 +112,8 @@ check() {
     [ $? -le 1 ] && return
     say "the data partition needs a thorough check, told in /run/edgelet-os/e2fsck.log;" \
         "files without a name go to lost+found"
-    # It names each block; at the speed of a serial console that takes minutes.
-    e2fsck -f -y "$1" >/run/edgelet-os/e2fsck.log 2>&1
-    repaired=$?
+    # It names each block, which would take minutes on a serial console, and in memory more than there may be.
+    { e2fsck -f -y "$1" 2>&1; echo "$?" >/run/edgelet-os/e2fsck; } | tail -n 1000 >/run/edgelet-os/e2fsck.log
     tail -n 1 /run/edgelet-os/e2fsck.log
-    [ "$repaired" -le 1 ]
+    [ "$(cat /run/edgelet-os/e2fsck)" -le 1 ]
 }
