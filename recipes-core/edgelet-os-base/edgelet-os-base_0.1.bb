@@ -1,5 +1,5 @@
 SUMMARY = "What makes a system with edgelet a device"
-DESCRIPTION = "Boot health, factory reset, the names of the medium's partitions, watchdog and journal settings."
+DESCRIPTION = "Boot health, factory reset, the names of the medium's partitions, settings of watchdog, journal and clock."
 HOMEPAGE = "https://github.com/edgelet/edgelet"
 SECTION = "base"
 LICENSE = "Apache-2.0"
@@ -8,6 +8,7 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/Apache-2.0;md5=89aea4e17d99a7ca
 SRC_URI = "\
     file://10-edgelet-data.conf \
     file://10-edgelet-journal.conf \
+    file://10-edgelet-timesync.conf \
     file://10-edgelet-watchdog.conf \
     file://60-edgelet-disk.rules \
     file://boot-health \
@@ -35,6 +36,7 @@ do_compile[noexec] = "1"
 do_install() {
     install -D -m 0644 ${S}/10-edgelet-data.conf ${D}${systemd_system_unitdir}/edgelet.service.d/10-edgelet-data.conf
     install -D -m 0644 ${S}/10-edgelet-journal.conf ${D}${systemd_unitdir}/journald.conf.d/10-edgelet-journal.conf
+    install -D -m 0644 ${S}/10-edgelet-timesync.conf ${D}${systemd_unitdir}/timesyncd.conf.d/10-edgelet-timesync.conf
     install -D -m 0644 ${S}/10-edgelet-watchdog.conf ${D}${systemd_unitdir}/system.conf.d/10-edgelet-watchdog.conf
     for unit in edgelet-boot-deadline.service edgelet-boot-deadline.timer edgelet-boot-health.service; do
         install -D -m 0644 ${S}/$unit ${D}${systemd_system_unitdir}/$unit
@@ -59,6 +61,7 @@ FILES:${PN} += "\
     ${systemd_system_unitdir}/edgelet.service.d \
     ${systemd_unitdir}/journald.conf.d \
     ${systemd_unitdir}/system.conf.d \
+    ${systemd_unitdir}/timesyncd.conf.d \
 "
 
 RDEPENDS:${PN} = "\
