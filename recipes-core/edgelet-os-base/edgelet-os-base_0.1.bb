@@ -19,6 +19,7 @@ SRC_URI = "\
     file://facts.sh \
     file://is-on-our-disk \
     file://loader.sh \
+    file://order.sh \
     file://rauc-pre-install \
 "
 
@@ -48,7 +49,7 @@ do_install() {
     for program in boot-health is-on-our-disk rauc-pre-install; do
         install -m 0755 ${S}/$program ${D}${libexecdir}/edgelet-os/
     done
-    install -m 0644 ${S}/facts.sh ${S}/loader.sh ${D}${libexecdir}/edgelet-os/
+    install -m 0644 ${S}/facts.sh ${S}/loader.sh ${S}/order.sh ${D}${libexecdir}/edgelet-os/
 
     # Where the initramfs mounts the data partition.
     install -d ${D}/data

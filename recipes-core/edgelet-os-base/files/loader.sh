@@ -8,6 +8,22 @@ running_slot() { sed -n 's/.*\brauc\.slot=\([AB]\).*/\1/p' /proc/cmdline; }
 
 other_slot() { if [ "$(running_slot)" = A ]; then echo B; else echo A; fi; }
 
+first_in_order() {
+    if is_uboot; then loader_get BOOT_ORDER; else loader_get ORDER; fi | cut -c 1
+}
+
+# How often the loader may still start slot $1 before it is marked good, of three times.
+attempts() {
+    if is_uboot; then loader_get "BOOT_$1_LEFT"; else
+        tried=$(loader_get "$1_TRY")
+        echo $((3 - ${tried:-0}))
+    fi
+}
+
+set_attempts() {
+    if is_uboot; then loader_set "BOOT_$1_LEFT" "$2"; else loader_set "$1_TRY" $((3 - $2)); fi
+}
+
 is_pending() { grep -qw 'edgelet\.pending=1' /proc/cmdline; }
 
 is_uboot() { [ -e /etc/fw_env.config ]; }

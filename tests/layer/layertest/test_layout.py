@@ -123,7 +123,7 @@ class Layout(unittest.TestCase):
         self.assertIn("test -n \"${BOOT_A_LEFT}\" || setenv BOOT_A_LEFT 3", text(UBOOT))
         self.assertIn("boot-attempts=3", text("recipes-core/rauc/rauc-conf.bbappend"))
         self.assertEqual(set(re.findall(r'_TRY" != (\d)', text(GRUB))), {"3"})
-        self.assertIn('loader_set "${slot}_TRY" 3', text(f"{OS_BASE}/boot-health"))
+        self.assertIn('loader_set "$1_TRY" $((3 - $2))', text(f"{OS_BASE}/loader.sh"))
         self.assertIn("The loader gives a slot three attempts", text("docs/device/layout.md"))
 
     def test_limits(self):
