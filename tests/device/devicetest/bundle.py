@@ -39,11 +39,11 @@ def authority(name: str) -> Authority:
     return Authority(cached(f"authority-{name}", digest("1"), make))
 
 
-def bundle(machine: Machine, release: Release, signer: Authority, version: str) -> Path:
-    """A bundle in verity format with both images of a slot group."""
+def bundle(machine: Machine, release: Release, signer: Authority, version: str, board: str | None = None) -> Path:
+    """A bundle in verity format with both images of a slot group; `board` when it is for another machine."""
     manifest = f"""\
 [update]
-compatible=edgelet-os-{machine.machine}
+compatible=edgelet-os-{board or machine.machine}
 version={version}
 
 [bundle]

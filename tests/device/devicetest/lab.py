@@ -66,10 +66,22 @@ class Lab:
             return bundle.bundle(self.machine, self.release(name), signer, version)
 
     @cached_property
+    def foreign_bundle(self) -> Path:
+        """An update for another machine, by whom this one trusts."""
+        with self._making:
+            return bundle.bundle(self.machine, self.release("second"), self.authority, "foreign", board="other-board")
+
+    @cached_property
     def sample(self) -> Path:
         """The image layout of the workload that releases preload."""
         with self._making:
             return system.sample_image(self.machine, layers.Agent.of(self.machine))
+
+    def seldom_read(self, release: str) -> int:
+        """Where in a root there is a block that no boot reads but the first."""
+        layer = max(self.sample.glob("blobs/sha256/*"), key=lambda blob: blob.stat().st_size)
+        # Packed already, so that it stands in the squashfs as it is. Well inside: its ends are its neighbours' too.
+        return self.release(release).rootfs.read_bytes().index(layer.read_bytes()[:4096]) + 64 * 1024
 
     @cached_property
     def box(self) -> Path:

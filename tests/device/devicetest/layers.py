@@ -21,6 +21,9 @@ SAMPLE_MANIFEST = REPOSITORY / "recipes-containers/edgelet-hello/files/edgelet-h
 GUEST = REPOSITORY / "tests/device/guest"
 UNITS = "/usr/lib/systemd/system"
 SEED = "/usr/share/edgelet/seed"
+TOOLS = "/usr/libexec/edgelet-test/tools"
+# What scripts of ours call.
+APPLETS = "[ cat cmp cut df false find grep head ls mkdir mv printf readlink rm sed sha256sum sleep sync tail touch tr true".split()
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,10 @@ def os_base(tree: Tree) -> None:
         tree.file(f"/usr/libexec/edgelet-os/{program}", OS_BASE / program, 0o755)
     tree.file("/usr/sbin/edgelet-os-reset", OS_BASE / "edgelet-os-reset", 0o755)
     tree.file("/usr/lib/udev/rules.d/60-edgelet-disk.rules", OS_BASE / "60-edgelet-disk.rules")
-    tree.file("/usr/lib/systemd/journald.conf.d/10-edgelet-journal.conf", OS_BASE / "10-edgelet-journal.conf")
-    tree.file("/usr/lib/systemd/system.conf.d/10-edgelet-watchdog.conf", OS_BASE / "10-edgelet-watchdog.conf")
+    for name, part in {"journal": "journald", "timesync": "timesyncd", "watchdog": "system"}.items():
+        tree.file(f"/usr/lib/systemd/{part}.conf.d/10-edgelet-{name}.conf", OS_BASE / f"10-edgelet-{name}.conf")
     tree.file(f"{UNITS}/edgelet.service.d/10-edgelet-data.conf", OS_BASE / "10-edgelet-data.conf")
-    for part in ("facts.sh", "loader.sh"):
+    for part in ("facts.sh", "loader.sh", "order.sh"):
         tree.file(f"/usr/libexec/edgelet-os/{part}", OS_BASE / part)
     for unit in ("edgelet-boot-health.service", "edgelet-boot-deadline.timer"):
         install_unit(tree, OS_BASE / unit)
@@ -116,7 +119,8 @@ def install_unit(tree: Tree, file: Path) -> None:
 def test_parts(tree: Tree) -> None:
     """What makes it a development variant that the driver can talk to: nothing of this is in a product."""
     tree.file("/usr/libexec/edgelet-test/channel", GUEST / "channel", 0o755)
-    install_unit(tree, GUEST / "edgelet-test-channel.service")
+    for unit in ("edgelet-test-channel.service", "edgelet-test-broken.service"):
+        install_unit(tree, GUEST / unit)
     tree.file("/usr/lib/systemd/network/80-test.network", "[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n")
     tree.link("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
               f"{UNITS}/systemd-networkd.service")
@@ -124,6 +128,16 @@ def test_parts(tree: Tree) -> None:
     tree.file("/usr/lib/systemd/system.conf.d/80-test.conf", "[Manager]\nDefaultDeviceTimeoutSec=300s\n")
     shadow = tree.read("/etc/shadow").decode()
     tree.file("/etc/shadow", re.sub(r"^root:[^:]*:", "root::", shadow, flags=re.MULTILINE), 0o640)
+
+
+def small_tools(tree: Tree, busybox: bytes) -> None:
+    """Services find busybox first, as the image has nothing else; the driver's commands are for Debian's tools."""
+    tree.file(f"{TOOLS}/busybox", busybox, 0o755)
+    for applet in APPLETS:
+        tree.link(f"{TOOLS}/{applet}", "busybox")
+    tree.link("/usr/bin/sh", f"{TOOLS}/busybox")
+    tree.file("/usr/lib/systemd/system.conf.d/80-test-tools.conf",
+              f"[Manager]\nDefaultEnvironment=PATH={TOOLS}:/usr/sbin:/usr/bin\n")
 
 
 def never_up(tree: Tree) -> None:

@@ -1,6 +1,7 @@
 """A running machine: QEMU, its serial console, and a channel for commands beside it."""
 
 import base64
+import errno
 import re
 import socket
 import subprocess
@@ -35,7 +36,8 @@ class Result:
 
 
 class Vm:
-    """One machine. It may be powered on again after it was off; `close` ends it."""
+    """One machine. It may be powered on again after it was off; `close` ends it. When `unreadable` is set before
+    `start`, the medium answers a read of that byte with an error."""
 
     def __init__(self, machine: Machine, disk: Path, media: Path | None = None, network: bool = False,
                  clock: str = "utc", memory_mib: int = 1024, name: str = "machine"):
@@ -43,6 +45,7 @@ class Vm:
         self.network, self.clock, self.memory_mib = network, clock, memory_mib
         self.folder = tempfile.TemporaryDirectory(prefix="edgelet-vm-")
         self.console_log = Path(self.folder.name) / "console.log"
+        self.unreadable: int | None = None
         self.process: subprocess.Popen | None = None
         self.started = 0.0
         self.resets = 0
@@ -175,7 +178,7 @@ class Vm:
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=channel,name=org.edgelet.test",
             "-device", "virtio-rng-pci",
             # Flushes are not passed on to the host's disk: what dies here is QEMU, never the host.
-            "-drive", f"file={self.disk},format=raw,if=none,id=medium,cache=unsafe,discard=unmap",
+            "-drive", f"{self._medium()},if=none,id=medium,cache=unsafe,discard=unmap",
             "-device", "virtio-blk-pci,drive=medium,serial=medium,bootindex=0",
         ]
         if self.media:
@@ -184,6 +187,13 @@ class Vm:
         if self.network:
             command += ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
         return command + loader.of(self.machine).firmware(folder)
+
+    def _medium(self) -> str:
+        if self.unreadable is None:
+            return f"file={self.disk},format=raw"
+        error = {"event": "none", "iotype": "read", "errno": errno.EIO, "sector": self.unreadable // 512, "once": "off"}
+        return f"driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={self.disk}," + ",".join(
+            f"file.inject-error.0.{name}={value}" for name, value in error.items())
 
     def _connect(self, path: Path) -> socket.socket:
         deadline = time.monotonic() + 60

@@ -59,3 +59,26 @@ class LateCuts(EarlyCuts):
         expect(slot(self.vm) != before, "the other slot did not start")
         wait_good(self.vm)
         expect(self.vm.run(SERVES).code == 0, "the workload does not serve")
+
+
+class ThreeCuts(Story):
+    """The power fails in three starts in a row, which is no fault of the slot."""
+
+    @check
+    def the_other_slot_starts_and_says_so(self) -> None:
+        self.vm = self.power_on(self.lab.disk(self.name()))
+        for _ in range(self.lab.loader.attempts):
+            self.vm.wait_console("edgelet-os: starting slot A", since=len(self.vm.console()))
+            self.vm.kill()
+            self.vm.start()
+        self.vm.wait_ready()
+        expect(slot(self.vm) == "B", f"slot {slot(self.vm)} runs")
+        wait_good(self.vm)
+        expect("slot A comes first, but did not become good" in self.vm.console(), "the console does not say so")
+
+    @check
+    def the_first_slot_is_tried_once_more(self) -> None:
+        self.vm.reboot()
+        expect(slot(self.vm) == "A", f"slot {slot(self.vm)} runs")
+        wait_good(self.vm)
+        expect(self.vm.run("test -e /data/os/tried-again").code != 0, "it would not be tried again another time")

@@ -75,3 +75,22 @@ class Blind(Sick):
         expect(slot(self.vm) == "A", "it stayed")
         self.vm.until("systemctl is-active --quiet edgelet-boot-health")
         expect(self.lab.loader.is_given_up(self.vm, "B"), "the loader may try it again")
+
+
+class Unreadable(Sick):
+    """An update on blocks that the medium cannot read any more, and that its start does not need."""
+
+    RELEASE = "second"
+
+    @check
+    def the_device_returns_to_the_slot_before_by_itself(self) -> None:
+        self.install()
+        self.vm.kill()
+        self.vm.unreadable = self.medium.partitions["rootfs-b"].start + self.lab.seldom_read(self.RELEASE)
+        self.vm.start()
+        self.vm.wait_ready(2, timeout=1500)
+        self.is_back()
+
+    @check
+    def the_console_says_why(self) -> None:
+        expect("the root of slot B cannot be read" in self.vm.console(), "the console does not say why")
