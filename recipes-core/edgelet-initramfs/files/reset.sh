@@ -5,18 +5,15 @@
 # By the loader: a new file system, since the old one may not be readable at all.
 reset_asked_by_loader() {
     [ "$(parameter edgelet.reset)" = all ] || return 0
-    make_file_system "$1"
-}
-
-# As files/wic has it, so that an older release can check and repair it too. By its path: some shells have a smaller
-# one of this name built in.
-make_file_system() {
     say "factory reset: making a new data file system on $1"
+    # As files/wic has it, so that an older release can check and repair it too. By its path: some shells have a
+    # smaller one of this name built in.
     /usr/sbin/mke2fs -q -F -t ext4 -L data -b 4096 -i 16384 -m 1 -J size=16 -O ^orphan_file,^metadata_csum_seed "$1" ||
         say "$1 cannot be formatted"
 }
 
-# By the system: file by file with the order going last, so that a cut on the way only means that it is done again.
+# By the system: file by file with the order going last, so that a cut on the way only means that it is done again. A
+# file that cannot be removed must not mean that: all that was made since would go with each start.
 reset_asked_by_system() {
     order=/sysroot/data/os/reset
     [ -f "$order" ] || return 0
@@ -25,29 +22,19 @@ reset_asked_by_system() {
     kept=
     for entry in /sysroot/data/* /sysroot/data/.[!.]* /sysroot/data/..?*; do
         case ${entry#/sysroot/data/} in
-            os) rm -rf "$entry/before-update" ;;
-            identity) [ "$keep" = keep-identity ] || rm -rf "$entry" || kept=$entry ;;
-            *) rm -rf "$entry" || kept=$entry ;;
+            os) ;;
+            identity) [ "$keep" = keep-identity ] || remove "$entry" || kept=$entry ;;
+            *) remove "$entry" || kept=$entry ;;
         esac
     done
     sync
-    if [ -n "$kept" ]; then
-        say "$kept cannot be removed"
-        reset_without_removing
-        return
-    fi
+    [ -z "$kept" ] || say "$kept cannot be removed, and stays; the loader's factory reset makes a new file system"
     rm -rf /sysroot/data/os
     sync
 }
 
-# What cannot be removed goes with its file system. Who the device is stands in memory meanwhile: a cut just then makes
-# it another one.
-reset_without_removing() {
-    mkdir /run/edgelet-os/kept
-    [ "$keep" != keep-identity ] || cp -a /sysroot/data/identity /run/edgelet-os/kept/
-    umount /sysroot/data
-    make_file_system "$device"
-    mount_data || fail "the data partition cannot be mounted after its factory reset"
-    cp -a /run/edgelet-os/kept/. /sysroot/data/ && sync
-    rm -rf /run/edgelet-os/kept
+# Workloads may have made files immutable.
+remove() {
+    [ -e "$1" ] || [ -L "$1" ] || return 0
+    rm -rf "$1" 2>/dev/null || { chattr -R -i -a "$1"; rm -rf "$1"; }
 }

@@ -12,10 +12,10 @@ from .tree import Tree
 SCRIPTS = REPOSITORY / "recipes-core/edgelet-initramfs/files"
 LIBRARY = "/usr/lib/edgelet-os"
 
-# From Debian's packages, as the recipe takes them from OE's. busybox gives everything else.
+# From Debian's packages, as the recipe takes them from OE's. busybox gives everything else; OE's also chattr.
 PROGRAMS = """
     /usr/bin/busybox /usr/sbin/veritysetup /usr/sbin/e2fsck /usr/sbin/resize2fs /usr/sbin/mke2fs /usr/sbin/sfdisk
-    /usr/sbin/blkid
+    /usr/sbin/blkid /usr/bin/chattr
 """.split()
 
 APPLETS = """
