@@ -6,9 +6,13 @@ GOOD=/run/edgelet-os/good
 BEFORE=/data/os/before-update
 
 data_is_there() { [ "$(cat /run/edgelet-os/data)" = ok ]; }
+data_can_be_written() { data_is_there && touch /data/os/.probe && rm /data/os/.probe; }
 
 # One each line.
-failed_units() { systemctl --failed --plain --no-legend | cut -d ' ' -f 1; }
+failed_units() {
+    units=$(systemctl --failed --plain --no-legend) || return
+    [ -z "$units" ] || echo "$units" | cut -d ' ' -f 1
+}
 
 # Their number; nothing when the node does not answer.
 running_workloads() {
