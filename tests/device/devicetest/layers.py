@@ -23,7 +23,7 @@ UNITS = "/usr/lib/systemd/system"
 SEED = "/usr/share/edgelet/seed"
 TOOLS = "/usr/libexec/edgelet-test/tools"
 # What scripts of ours call.
-APPLETS = "[ cat cmp cut df false find grep head ls mkdir mv printf readlink rm sed sha256sum sleep sync tail touch tr true".split()
+APPLETS = "[ cat cmp cut grep mkdir mv printf readlink rm sed sha256sum sleep sync touch true".split()
 
 
 @dataclass(frozen=True)

@@ -108,3 +108,8 @@ def wait_good(vm: Vm) -> None:
 def plug_media(vm: Vm) -> None:
     """Mounts the file system with bundles and images."""
     vm.ok(f"mkdir -p {MEDIA} && mount -o ro /dev/disk/by-id/virtio-media {MEDIA}")
+
+
+def deploy(vm: Vm, manifest: str) -> None:
+    """Gives the node a manifest."""
+    vm.ok(f"cat >/run/manifest.yaml <<'E'\n{manifest}\nE\nedgelet deploy -f /run/manifest.yaml")

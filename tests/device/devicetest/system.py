@@ -43,7 +43,8 @@ def build(machine: Machine, name: str, keyring: Path, change: Callable[[Tree], N
     built = layers.Agent.of(machine)
     inputs = digest(
         packages.root(machine).name, packages.boot(machine).name, name, key, layers.inputs(machine), initramfs.SCRIPTS,
-        SLOT_TOOLS, built.program, built.sample, keyring, *_other_busybox(), *(Path(__file__).with_name(name) for name in OF_THIS),
+        SLOT_TOOLS, built.program, built.sample, keyring, *_other_busybox(),
+        *(Path(__file__).with_name(name) for name in OF_THIS),
     )
     layout = sample_image(machine, built)
 

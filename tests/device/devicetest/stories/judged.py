@@ -1,6 +1,6 @@
 """What a new slot is judged by: what its update changed, and nothing else."""
 
-from ..story import MEDIA, Story, check, expect, plug_media, slot, wait_good
+from ..story import MEDIA, Story, check, deploy, expect, plug_media, slot, wait_good
 
 BROKEN = "edgelet-test-broken.service"
 BOX = """
@@ -81,7 +81,7 @@ class Judged(Story):
     def _deploy_another(self) -> None:
         plug_media(self.vm)
         self.vm.ok(f"edgelet image load -f {MEDIA}/box && umount {MEDIA}")
-        self.vm.ok(f"cat >/run/box.yaml <<'E'\n{BOX}\nE\nedgelet deploy -f /run/box.yaml")
+        deploy(self.vm, BOX)
         self.vm.until("""edgelet -o json system status | grep -q '"runningMicroservices": *"2"'""")
 
     def _install(self) -> None:

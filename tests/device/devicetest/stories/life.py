@@ -4,7 +4,7 @@ import json
 import re
 import time
 
-from ..story import MEDIA, SERVES, Story, check, expect, plug_media, slot, wait_good
+from ..story import MEDIA, SERVES, Story, check, deploy, expect, plug_media, slot, wait_good
 from ..tools import say
 
 BOX = """
@@ -130,7 +130,7 @@ class Life(Story):
     def a_memory_limit_kills_what_takes_more(self) -> None:
         plug_media(self.vm)
         self.vm.ok(f"edgelet image load -f {MEDIA}/box")
-        self.vm.ok(f"cat >/run/box.yaml <<'E'\n{BOX}\nE\nedgelet deploy -f /run/box.yaml")
+        deploy(self.vm, BOX)
         inspected = self.vm.ok("edgelet -o json ms inspect edgelet.box")
         found = re.search(r'"containerId": *"([0-9a-f]{12,})', inspected)
         expect(found is not None, f"the box has no container: {inspected}")

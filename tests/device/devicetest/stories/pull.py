@@ -6,8 +6,16 @@ import time
 from ..disk import MIB
 from ..oci_image import noise
 from ..registry import HOST, Registry
-from ..story import Story, check, expect, wait_good
+from ..story import Story, check, deploy, expect, wait_good
 from ..tools import say
+
+
+BOX = """
+apiVersion: edgelet.iofog.org/v1
+kind: Microservice
+metadata: {{name: box}}
+spec: {{image: "{image}"}}
+"""
 
 
 class PullExt4(Story):
@@ -36,8 +44,7 @@ class PullExt4(Story):
         started = time.monotonic()
         vm.ok(f"edgelet --timeout 300s image pull {address}/edgelet/box:1", timeout=400)
         say(f"{self.name()}: pulled and unpacked in {time.monotonic() - started:.1f} s")
-        vm.ok(f"""printf '%s\\n' 'apiVersion: edgelet.iofog.org/v1' 'kind: Microservice' 'metadata: {{name: box}}' \
-            'spec: {{image: "{address}/edgelet/box:1"}}' >/run/box.yaml && edgelet deploy -f /run/box.yaml""")
+        deploy(vm, BOX.format(image=f"{address}/edgelet/box:1"))
         listed = vm.ok("edgelet ms exec edgelet.box -- ls /share")
         expect(len(listed.split()) == 16, f"the image is not complete: {listed}")
         sums = vm.ok("cat $(find /data/edgelet/layers -path '*/share/7') | sha256sum")
