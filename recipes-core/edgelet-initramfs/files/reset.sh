@@ -34,7 +34,4 @@ reset_asked_by_system() {
 }
 
 # Workloads may have made files immutable.
-remove() {
-    [ -e "$1" ] || [ -L "$1" ] || return 0
-    rm -rf "$1" 2>/dev/null || { chattr -R -i -a "$1"; rm -rf "$1"; }
-}
+remove() { rm -rf "$1" 2>/dev/null || { chattr -R -i -a "$1"; rm -rf "$1"; }; }
