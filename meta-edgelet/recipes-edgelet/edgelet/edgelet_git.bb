@@ -4,7 +4,7 @@ HOMEPAGE = "https://github.com/edgelet/edgelet"
 BUGTRACKER = "https://github.com/edgelet/edgelet/issues"
 SECTION = "base"
 # Our own, and those of the crates that are linked in; of a choice the first one we may use.
-LICENSE = "Apache-2.0 & BSD-2-Clause & BSD-3-Clause & CDLA-Permissive-2.0 & ISC & MIT & MPL-2.0 & Unicode-3.0 & Zlib"
+LICENSE = "Apache-2.0 & BSD-2-Clause & BSD-3-Clause & CDLA-Permissive-2.0 & ISC & MIT & Unicode-3.0 & Zlib"
 LIC_FILES_CHKSUM = "file://../LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 
 PV = "0.1.0+git"

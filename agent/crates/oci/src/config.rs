@@ -7,13 +7,11 @@ use crate::mounts::MountPlan;
 use crate::namespaces::Namespaces;
 use crate::program::Program;
 use crate::refuse;
-use crate::resources;
 use crate::seccomp::Filter;
-use crate::spec::{Linux, Spec};
+use crate::spec::{Linux, Resources, Spec};
 use crate::sysctl;
 use edgelet_sys::namespace::Kind;
 use edgelet_types::limits;
-use oci_spec::runtime::LinuxResources;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -35,7 +33,7 @@ pub(crate) struct Config {
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) program: Program,
     pub(crate) filter: Option<Filter>,
-    pub(crate) limits: Option<LinuxResources>,
+    pub(crate) limits: Option<Resources>,
 }
 
 impl Config {
@@ -60,10 +58,10 @@ impl Config {
     pub(crate) fn parse(text: Vec<u8>, bundle: PathBuf) -> Result<Self, CreateError> {
         let mut spec: Spec = serde_json::from_slice(&text).map_err(invalid)?;
         refuse::refuse_unsupported(&spec).map_err(|field| CreateError::NotSupported { field })?;
-        check_version(&spec.oci_version)?;
+        let minor = minor_version(&spec.oci_version)?;
         let root = spec.root.as_ref().ok_or_else(|| invalid("root is missing"))?;
         let root = bundle.join(root.path());
-        let linux = spec.linux.take().unwrap_or_default();
+        let mut linux = spec.linux.take().unwrap_or_default();
         let process = spec.process.as_ref().ok_or_else(|| invalid("process is missing"))?;
         let namespaces = Namespaces::parse(&linux)?;
         sysctl::check(&linux, &namespaces)?;
@@ -80,7 +78,7 @@ impl Config {
             mounts: mounts.collect::<Result<_, _>>()?,
             program: Program::parse(process).map_err(invalid)?,
             filter: linux.seccomp.as_ref().map(Filter::compile).transpose()?,
-            limits: linux.resources.as_ref().map(resources::meant),
+            limits: linux.resources.take().map(|limits| older_zero(limits, minor)),
             text,
             spec,
             linux,
@@ -103,12 +101,19 @@ fn invalid(reason: impl std::fmt::Display) -> CreateError {
     CreateError::Config(reason.to_string())
 }
 
+/// A limit of no processes at all is one since version 1.3 of the specification. Before, writers left the
+/// zero there for none.
+fn older_zero(mut limits: Resources, minor: u32) -> Resources {
+    limits.pids = limits.pids.filter(|pids| minor >= 3 || pids.limit != Some(0));
+    limits
+}
+
 /// OCI runtime-spec 1.3, config.md, "Specification version": a runtime of 1.x takes every 1.y.
-fn check_version(version: &str) -> Result<(), CreateError> {
+fn minor_version(version: &str) -> Result<u32, CreateError> {
     let numbers = version.split(['-', '+']).next().unwrap_or_default();
     let parts: Vec<_> = numbers.split('.').map(str::parse::<u32>).collect();
     match parts.as_slice() {
-        [Ok(1), Ok(_), Ok(_)] => Ok(()),
+        [Ok(1), Ok(minor), Ok(_)] => Ok(*minor),
         _ => Err(invalid(format!("ociVersion {version:?}: must be 1.x.y"))),
     }
 }

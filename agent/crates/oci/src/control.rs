@@ -1,11 +1,12 @@
 //! Looking at containers, signalling, pausing and deleting them.
 
 use crate::Id;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Statistics};
 use crate::error::{ControlError, During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::record::{self, Entry, Record};
 use crate::runtime::{Runtime, State, Status};
+use crate::spec::Resources;
 use edgelet_sys::process;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -89,6 +90,29 @@ pub(crate) fn processes(runtime: &Runtime, id: &Id) -> Result<Vec<i32>, ControlE
 pub(crate) fn oom_killed(runtime: &Runtime, id: &Id) -> Result<bool, ControlError> {
     let record = Entry::new(runtime.root(), id).read()?;
     Ok(record.cgroup(id)?.oom_killed().during("read cgroup")?)
+}
+
+/// See [`Runtime::update`].
+pub(crate) fn update(runtime: &Runtime, id: &Id, limits: &Resources) -> Result<(), ControlError> {
+    let entry = Entry::new(runtime.root(), id);
+    let _held = entry.hold()?;
+    let record = entry.read()?;
+    match entry.status(&record)?.0 {
+        Status::Stopped => return Err(ControlError::NotRunning(id.clone())),
+        status @ Status::Creating => {
+            return Err(ControlError::WrongState { id: id.clone(), status, verb: "update" });
+        }
+        Status::Created | Status::Running | Status::Paused => {}
+    }
+    // On version 2 further rules for devices could only narrow those in force, and callers repeat them.
+    let mut limits = Resources { devices: None, ..limits.clone() };
+    limits.pids = limits.pids.filter(|pids| pids.limit != Some(0));
+    Ok(record.cgroup(id)?.limit(&limits)?)
+}
+
+/// See [`Runtime::statistics`].
+pub(crate) fn statistics(runtime: &Runtime, id: &Id) -> Result<Statistics, ControlError> {
+    Ok(Entry::new(runtime.root(), id).read()?.cgroup(id)?.statistics())
 }
 
 /// See [`Runtime::delete`].

@@ -1,8 +1,9 @@
 //! Making a container, from the creator's side.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::channel::{Channel, Report};
 use crate::config::Config;
+use crate::console;
 use crate::error::{ControlError, CreateError, During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::init::{self, Birth};
@@ -11,12 +12,11 @@ use crate::options::CreateOptions;
 use crate::program::Program;
 use crate::record::{Entry, Record};
 use crate::runtime::{Runtime, State, Status};
-use crate::{cgroup_mounts, console};
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process::{self, Child};
 use edgelet_sys::procfs::Procfs;
 use edgelet_sys::socket;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -102,8 +102,7 @@ fn build(
     let (channel, theirs) = Channel::pair()?;
     let birth = Birth {
         config,
-        cgroups: cgroup_mounts::View::new(cgroup.clone(), config.namespaces.has(Kind::Cgroup))
-            .during("read cgroup mounts")?,
+        cgroups: cgroup::View::new(cgroup.clone(), config.namespaces.has(Kind::Cgroup)),
         state: record.state(Status::Creating, 0),
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
         listener: socket::listen_at(&entry.socket()).during("listen for start")?,
@@ -111,32 +110,48 @@ fn build(
         preserve_fds: options.preserve_fds,
         keep_keyring: options.keep_keyring,
     };
-    let child = spawn(&config.namespaces, birth, &channel, theirs)?;
-    let finished = set_up(entry, record, config, cgroup, options, &channel, &child);
+    // Before the process exists, so that it is never without its limits.
+    cgroup.make(config.limits.as_ref())?;
+    let birthplace = cgroup.birthplace()?;
+    let (child, born_inside) = spawn(&config.namespaces, birthplace, birth, &channel, theirs)?;
+    if !born_inside {
+        cgroup.join(child.pid()).inspect_err(|_| end(&child))?;
+    }
+    let finished = set_up(entry, record, config, options, &channel, &child);
     if finished.is_err() {
-        // It may have ended by itself; and nothing may be left when this returns.
-        let _ = child.signal(libc::SIGKILL);
-        let _ = child.wait();
+        end(&child);
     }
     finished
 }
 
-/// Starts the first process. Where a user namespace is joined, a helper joins it first, because the
-/// other new namespaces must belong to it.
+/// It may have ended by itself; and nothing may be left when a creation has failed.
+fn end(child: &Child) {
+    let _ = child.signal(libc::SIGKILL);
+    let _ = child.wait();
+}
+
+/// Starts the first process, in its group where it can be born there; the second answer is whether it was. Where
+/// a user namespace is joined, a helper joins it first, because the other new namespaces must belong to it.
 fn spawn(
     namespaces: &Namespaces,
+    birthplace: Option<OwnedFd>,
     birth: Birth<'_>,
     channel: &Channel,
     mut theirs: Channel,
-) -> Result<Child, SpawnError> {
+) -> Result<(Child, bool), SpawnError> {
     let step = "start container process";
     let flags = namespaces.clone_flags();
     let user = namespaces.open(Kind::User)?;
     let detour = namespaces.detour()?;
     let Some(user) = user else {
-        let child = process::spawn(flags, move || init::live(birth, theirs)).during(step)?;
+        let live = move || init::live(birth, theirs);
+        let born = match &birthplace {
+            Some(group) => process::spawn_into(group.as_fd(), flags, live),
+            None => process::spawn(flags, live).map(|child| (child, false)),
+        }
+        .during(step)?;
         detour.leave()?;
-        return Ok(child);
+        return Ok(born);
     };
     let helper = process::spawn(0, move || {
         theirs.let_go_of_peer();
@@ -157,7 +172,7 @@ fn spawn(
     let made = channel.next(STEP_LIMIT);
     helper.wait().during("wait for helper")?;
     match made? {
-        Some(Report::Made(pid)) => Child::adopt(pid).during(step),
+        Some(Report::Made(pid)) => Ok((Child::adopt(pid).during(step)?, false)),
         other => Err(std::io::Error::other(format!("helper reported {other:?}"))).during(step),
     }
 }
@@ -166,14 +181,12 @@ fn set_up(
     entry: &Entry,
     record: &mut Record,
     config: &Config,
-    cgroup: &Cgroup,
     options: &CreateOptions,
     channel: &Channel,
     child: &Child,
 ) -> Result<State, SpawnError> {
     let hooks = config.spec.hooks.as_ref();
     config.namespaces.map_ids(child.pid())?;
-    cgroup.make(child.pid(), config.limits.as_ref())?;
     channel.go()?;
     channel.expect(Report::Entered, STEP_LIMIT)?;
 

@@ -52,7 +52,10 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
     let child = process::spawn(0, move || entrant.live(theirs)).during("start process")?;
     detour.leave()?;
     let finished = (|| {
-        cgroup.join(child.pid(), join.init)?;
+        match &options.cgroup {
+            Some(below) => cgroup.join_below(below, child.pid())?,
+            None => cgroup.join_like(join.init, child.pid())?,
+        }
         channel.go()?;
         channel.expect(Report::Ready, STEP_LIMIT)?;
         constrain(&program, child.pid())?;

@@ -9,7 +9,7 @@ use crate::launch::{Launch, set_umask};
 use crate::mount_options;
 use crate::rootfs::Rootfs;
 use crate::runtime::{State, Status};
-use crate::{cgroup_mounts, console, devices, sysctl};
+use crate::{cgroup, console, devices, sysctl};
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::{process, socket};
 use nix::unistd::{Gid, Uid};
@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug)]
 pub(crate) struct Birth<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) cgroups: cgroup_mounts::View,
+    pub(crate) cgroups: cgroup::View,
     /// For hooks; its process id is the one the creator will know.
     pub(crate) state: State,
     /// Where the terminal's master goes.

@@ -37,11 +37,9 @@ mod mounts;
 mod namespaces;
 mod program;
 mod refuse;
-mod resources;
 mod seccomp;
 
 // The new process, in the order of its life.
-mod cgroup_mounts;
 mod channel;
 mod console;
 mod copy_up;
@@ -56,7 +54,6 @@ mod sysctl;
 
 // What surrounds it.
 mod cgroup;
-mod device_filter;
 mod features;
 mod hooks;
 mod record;
@@ -65,7 +62,7 @@ mod record;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use cgroup::mode as cgroup_mode;
+pub use cgroup::{mode as cgroup_mode, stats};
 pub use error::{ControlError, CreateError, ExecError, InitFailure, StartError};
 pub use id::{Id, IdError};
 pub use options::{Changes, ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};

@@ -2,7 +2,7 @@
 
 use crate::error::{CreateError, During, SpawnError};
 use crate::mount_options::Words;
-use crate::{cgroup_mounts, copy_up, rootfs};
+use crate::{cgroup, copy_up, rootfs};
 use edgelet_sys::mount::{self, Attributes, NewFilesystem, Propagation, Tree};
 use edgelet_sys::root::{Resolve, RootDir};
 use nix::errno::Errno;
@@ -96,7 +96,7 @@ impl MountPlan {
     }
 
     /// Mounts it below `root`, in the calling process's mount namespace.
-    pub(crate) fn carry_out(&self, root: &RootDir, cgroup: &cgroup_mounts::View) -> Result<(), SpawnError> {
+    pub(crate) fn carry_out(&self, root: &RootDir, cgroup: &cgroup::View) -> Result<(), SpawnError> {
         let step = || format!("mount {}", self.destination.display());
         match &self.kind {
             Kind::Bind { source, recursive } => self.bind(root, source, *recursive).during(step()),

@@ -58,12 +58,14 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// Go ahead although the container is paused; the process then starts when it is resumed.
     pub ignore_paused: bool,
+    /// A group below the container's, which must exist; the container's own when absent.
+    pub cgroup: Option<PathBuf>,
 }
 
 impl ExecOptions {
     /// The options of a plain `exec ID ARGS…`.
     pub fn new(process: ExecProcess) -> Self {
-        Self { process, console: None, pid_file: None, preserve_fds: 0, ignore_paused: false }
+        Self { process, console: None, pid_file: None, preserve_fds: 0, ignore_paused: false, cgroup: None }
     }
 }
 

@@ -63,7 +63,6 @@ fn refuse_in_resources(resources: &Resources) -> Result<(), String> {
     refuse(&[
         ("linux.resources.memory.kernel", kernel),
         ("linux.resources.memory.kernelTCP", is_set(LinuxMemory::kernel_tcp)),
-        ("linux.resources.rdma", resources.rdma),
     ])
 }
 
@@ -86,7 +85,6 @@ mod tests {
             (json!({"vm": {"kernel": {}}}), Err("vm")),
             (json!({"linux": {"intelRdt": {"closID": "x"}}}), Err("linux.intelRdt")),
             (json!({"linux": {"intelRdt": {}, "mountLabel": ""}, "vm": null}), Ok(())),
-            (json!({"linux": {"resources": {"rdma": {"x": {}}}}}), Err("linux.resources.rdma")),
             (json!({"linux": {"resources": {"memory": {"kernel": 0, "kernelTCP": 0}}}}), Ok(())),
             (
                 json!({"linux": {"resources": {"memory": {"kernel": 1}}}}),

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::error::{During, SpawnError};
-use crate::{cgroup_mounts, devices, masks, mounts};
+use crate::{cgroup, devices, masks, mounts};
 use edgelet_sys::mount::{self, Attributes, Propagation, Tree};
 use edgelet_sys::root::RootDir;
 use nix::fcntl::OFlag;
@@ -22,7 +22,7 @@ pub(crate) struct Rootfs {
 impl Rootfs {
     /// Mounts the root over itself, with everything the configuration lists and the device nodes.
     /// The calling process is in the container's namespaces, and still sees the host's files.
-    pub(crate) fn furnish(config: &Config, cgroup: &cgroup_mounts::View) -> Result<Self, SpawnError> {
+    pub(crate) fn furnish(config: &Config, cgroup: &cgroup::View) -> Result<Self, SpawnError> {
         // Nothing that is mounted here may travel to the host; what the host unmounts must go away here.
         mount::set_propagation(Path::new("/"), Propagation::Slave, true)
             .during("separate mounts from the host")?;

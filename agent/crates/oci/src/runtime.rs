@@ -1,7 +1,9 @@
 //! The verbs: what callers do to containers.
 
+use crate::cgroup::Statistics;
 use crate::error::{ControlError, CreateError, ExecError, StartError};
 use crate::options::{CreateOptions, ExecOptions};
+use crate::spec::Resources;
 use crate::{Id, control, create, exec, start};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -89,6 +91,20 @@ impl Runtime {
     /// Whether the kernel killed a process of the container for want of memory. Known until it is deleted.
     pub fn oom_killed(&self, id: &Id) -> Result<bool, ControlError> {
         control::oom_killed(self, id)
+    }
+
+    /// Sets limits of a container that has not ended; what is not named stays as it is, and so do the rules for
+    /// devices. A number of processes of 0 is none that is named.
+    ///
+    /// # Errors
+    /// Limits are set one by one: those before the one that was refused are in force.
+    pub fn update(&self, id: &Id, limits: &Resources) -> Result<(), ControlError> {
+        control::update(self, id, limits)
+    }
+
+    /// What a container has used so far.
+    pub fn statistics(&self, id: &Id) -> Result<Statistics, ControlError> {
+        control::statistics(self, id)
     }
 
     /// Starts a further process in a running container. It has the caller's standard streams unless

@@ -6,7 +6,7 @@
 pub use oci_spec::runtime::{
     Box as ConsoleSize, Capabilities, Capability, Hook, Hooks, LinuxBlockIo, LinuxCpu, LinuxDevice,
     LinuxDeviceCgroup, LinuxHugepageLimit, LinuxIdMapping, LinuxMemory, LinuxNamespace, LinuxNetwork,
-    LinuxSeccomp, LinuxTimeOffset, Mount, PosixRlimit, Root, User,
+    LinuxRdma, LinuxSeccomp, LinuxTimeOffset, Mount, PosixRlimit, Root, User,
 };
 
 use serde::Deserialize;
@@ -167,15 +167,14 @@ pub struct Resources {
     pub network: Option<LinuxNetwork>,
     /// Files of the unified hierarchy with their content.
     pub unified: Option<HashMap<String, String>>,
-
-    #[serde(default)]
-    pub(crate) rdma: IsSet,
+    /// Resources of remote direct memory access, by device.
+    pub rdma: Option<HashMap<String, LinuxRdma>>,
 }
 
 /// The number of processes and threads.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub struct Pids {
-    /// 0 and less mean no limit.
+    /// Less than 0 means no limit; so does 0 before version 1.3 of the specification.
     pub limit: Option<i64>,
 }
 

@@ -41,8 +41,27 @@ impl End {
 /// holds would never be released. This is what makes the function safe to call.
 pub fn spawn(namespaces: u64, main: impl FnOnce() -> i32) -> io::Result<Child> {
     assert_one_thread()?;
-    match clone_with(namespaces & NAMESPACE_FLAGS)? {
+    match clone_with(namespaces & NAMESPACE_FLAGS, None)? {
         Some(child) => Ok(child),
+        None => run_and_exit(main),
+    }
+}
+
+/// As [`spawn`], and the copy begins in this group of a cgroup2 tree, given as its open directory. The second
+/// answer is whether it did: a sandbox may have no clone3(2).
+pub fn spawn_into(
+    group: BorrowedFd<'_>,
+    namespaces: u64,
+    main: impl FnOnce() -> i32,
+) -> io::Result<(Child, bool)> {
+    assert_one_thread()?;
+    let flags = namespaces & NAMESPACE_FLAGS;
+    let (child, begun_inside) = match clone_with(flags, Some(group)) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => (clone_with(flags, None)?, false),
+        other => (other?, true),
+    };
+    match child {
+        Some(child) => Ok((child, begun_inside)),
         None => run_and_exit(main),
     }
 }
@@ -51,7 +70,7 @@ pub fn spawn(namespaces: u64, main: impl FnOnce() -> i32) -> io::Result<Child> {
 /// caller sees it.
 pub fn spawn_sibling(namespaces: u64, main: impl FnOnce() -> i32) -> io::Result<i32> {
     assert_one_thread()?;
-    match clone_with((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64)? {
+    match clone_with((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64, None)? {
         Some(child) => Ok(child.pid),
         None => run_and_exit(main),
     }
@@ -74,8 +93,9 @@ const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u32 as u64;
 
-fn clone_with(flags: u64) -> io::Result<Option<Child>> {
-    let flags = flags | libc::CLONE_PIDFD as u64;
+fn clone_with(flags: u64, group: Option<BorrowedFd<'_>>) -> io::Result<Option<Child>> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    let flags = flags | libc::CLONE_PIDFD as u64 | if group.is_some() { INTO_CGROUP } else { 0 };
     let mut pidfd: RawFd = -1;
     let arguments = CloneArguments {
         flags,
@@ -85,6 +105,7 @@ fn clone_with(flags: u64) -> io::Result<Option<Child>> {
             0 => libc::SIGCHLD as u64,
             _ => 0,
         },
+        cgroup: group.map_or(0, |group| u64::from(group.as_raw_fd().unsigned_abs())),
         ..CloneArguments::default()
     };
     // SAFETY: without CLONE_VM the child has its own copy of the memory and returns here on its own
@@ -92,7 +113,7 @@ fn clone_with(flags: u64) -> io::Result<Option<Child>> {
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
     let pid = match Errno::result(pid) {
         // Older kernels, and sandboxes that cannot look into the structure of clone3.
-        Err(Errno::ENOSYS) => {
+        Err(Errno::ENOSYS) if group.is_none() => {
             let flags = flags | arguments.exit_signal;
             // SAFETY: as above; a null stack means a copy of the caller's. The third argument is where
             // the descriptor goes, on every architecture; the others are unused without their flags.
@@ -110,7 +131,7 @@ fn clone_with(flags: u64) -> io::Result<Option<Child>> {
     }
 }
 
-/// `struct clone_args`, its first version.
+/// `struct clone_args`, its third version (Linux 5.7).
 #[repr(C)]
 #[derive(Default)]
 struct CloneArguments {
@@ -122,13 +143,19 @@ struct CloneArguments {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// Whether the calling process may copy itself: `EDEADLK` when it has more than one thread.
 pub fn assert_one_thread() -> io::Result<()> {
-    match std::fs::read_dir("/proc/self/task")?.take(2).count() {
-        1 => Ok(()),
-        _ => Err(Errno::EDEADLK.into()),
+    // Leaving the thread group changes nothing for the only thread, and others forbid it (unshare(2)). No file
+    // is asked: what is at `/proc` may be a container's.
+    // SAFETY: no pointers are passed.
+    match Errno::result(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
+        Err(Errno::EINVAL) => Err(Errno::EDEADLK.into()),
+        other => Ok(other.map(drop)?),
     }
 }
 

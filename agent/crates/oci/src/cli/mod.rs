@@ -5,6 +5,7 @@
 
 mod arguments;
 mod foreground;
+mod limits;
 mod report;
 mod verbs;
 

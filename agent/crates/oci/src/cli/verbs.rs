@@ -2,6 +2,7 @@
 
 use super::arguments::{Arguments, Known, UsageError};
 use super::foreground::{self, Relay, Signals};
+use super::limits;
 use crate::spec::{Process, Spec};
 use crate::{
     Changes, ConsoleSocket, ControlError, CreateOptions, ExecOptions, ExecProcess, Id, Runtime, features,
@@ -28,6 +29,8 @@ usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] 
   ps      ID [-f table|json]
   pause   ID
   resume  ID
+  update  ID [-r FILE|-] [--memory BYTES] [--cpu-quota MICROSECONDS] [--pids-limit N] and other limits
+  events  ID [--stats] [--interval SECONDS]
   features
 ";
 
@@ -49,12 +52,12 @@ pub(super) fn run(verb: &str, words: &[String], root: &Path) -> Result<u8, Strin
         "ps" => ps(&runtime, words),
         "pause" => only_id(words).and_then(|id| runtime.pause(&id).map_err(control)).map(|()| 0),
         "resume" => only_id(words).and_then(|id| runtime.resume(&id).map_err(control)).map(|()| 0),
+        "update" => limits::update(&runtime, words),
+        "events" => limits::events(&runtime, words),
         "features" => print(&features::features()),
         "version" => version(),
         "help" => print_text(HELP),
-        "update" | "events" | "spec" | "checkpoint" | "restore" => {
-            Err(usage(UsageError::not_supported(verb)))
-        }
+        "spec" | "checkpoint" | "restore" => Err(usage(UsageError::not_supported(verb))),
         other => Err(format!("unknown command {other:?}")),
     }
 }
@@ -167,7 +170,7 @@ const EXEC: Known = Known {
 
 fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
     let (arguments, rest) = Arguments::leading(words, &EXEC).map_err(usage)?;
-    for option in ["cgroup", "process-label", "apparmor"] {
+    for option in ["process-label", "apparmor"] {
         if arguments.value(option).is_some_and(|value| !value.is_empty()) {
             return Err(usage(UsageError::not_supported(&format!("--{option}"))));
         }
@@ -188,6 +191,7 @@ fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
     options.preserve_fds = arguments.number("preserve-fds", 0).map_err(usage)?;
     keep_only(options.preserve_fds)?;
     options.ignore_paused = arguments.has("ignore-paused");
+    options.cgroup = given(&arguments, "cgroup").map(PathBuf::from);
     if arguments.has("detach") || arguments.has("d") {
         runtime.exec(&id, &options).map_err(fault)?;
         return Ok(0);
@@ -243,6 +247,11 @@ fn exec_process(arguments: &Arguments, program: &[String]) -> Result<ExecProcess
         terminal: arguments.has("tty") || arguments.has("t"),
         no_new_privileges: arguments.has("no-new-privs").then_some(true),
     }))
+}
+
+/// The value of an option; callers leave empty ones where they mean nothing.
+fn given<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
+    arguments.value(name).filter(|value| !value.is_empty())
 }
 
 fn state(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
@@ -335,11 +344,11 @@ fn version() -> Result<u8, String> {
     ))
 }
 
-fn print(json: &serde_json::Value) -> Result<u8, String> {
+pub(super) fn print(json: &serde_json::Value) -> Result<u8, String> {
     print_text(&format!("{json:#}\n"))
 }
 
-fn print_text(text: &str) -> Result<u8, String> {
+pub(super) fn print_text(text: &str) -> Result<u8, String> {
     io::stdout().write_all(text.as_bytes()).map_err(io_error("write output"))?;
     Ok(0)
 }
@@ -349,7 +358,7 @@ fn only_id(words: &[String]) -> Result<Id, String> {
     id_of(&arguments.operands)
 }
 
-fn id_of(operands: &[String]) -> Result<Id, String> {
+pub(super) fn id_of(operands: &[String]) -> Result<Id, String> {
     match operands {
         [id] => Id::parse(id).map_err(|error| error.to_string()),
         [] => Err(usage(UsageError::Missing("container id"))),
@@ -362,7 +371,7 @@ fn exit_code(code: i32) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-fn usage(error: UsageError) -> String {
+pub(super) fn usage(error: UsageError) -> String {
     error.to_string()
 }
 
@@ -370,11 +379,11 @@ fn fault(error: impl Into<Fault>) -> String {
     error.into().message
 }
 
-fn control(error: ControlError) -> String {
+pub(super) fn control(error: ControlError) -> String {
     fault(error)
 }
 
-fn io_error(step: &str) -> impl FnOnce(io::Error) -> String {
+pub(super) fn io_error(step: &str) -> impl FnOnce(io::Error) -> String {
     let step = step.to_owned();
     move |error| format!("{step}: {error}")
 }
@@ -406,7 +415,9 @@ mod tests {
         let page = include_str!("../../../../assets/man/edgelet-oci.8").replace("\\-", "-");
         let shown = |word: &str| page.contains(&format!("\\fB{word}\\fR"));
         let commands = HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-        let options = [&CREATE, &EXEC].into_iter().flat_map(|known| known.flags.iter().chain(known.values));
+        let options = [&CREATE, &EXEC, &limits::UPDATE, &limits::EVENTS]
+            .into_iter()
+            .flat_map(|known| known.flags.iter().chain(known.values));
         let options =
             options.map(|name| if name.len() == 1 { format!("-{name}") } else { format!("--{name}") });
         let missing: Vec<String> =

@@ -38,19 +38,33 @@ fn limits_are_set_and_processes_are_inside() {
 
 #[test]
 fn a_limit_of_a_controller_that_is_missing_is_an_error_and_others_are_not() {
-    let has = |name: &str| {
-        let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-        text.lines().any(|line| line.contains(" - cgroup ") && line.ends_with(name))
-    };
-    if !is_ours() || has("hugetlb") {
+    // Version 2 has no such controller.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    if !is_ours() || mounts.lines().any(|line| line.contains(" - cgroup ") && line.contains("net_cls")) {
         return;
     }
     Bundle::args(&["true"]).run().good();
     let bundle = Bundle::args(&["true"]).with(|config| {
-        config["linux"]["resources"]["hugepageLimits"] = json!([{"pageSize": "2MB", "limit": 0}]);
+        config["linux"]["resources"]["network"] = json!({"classID": 1});
     });
-    assert!(bundle.create().bad().contains("cgroup"));
+    assert!(bundle.create().bad().contains("this machine has no net_cls controller"));
     assert!(bundle.cgroups().is_empty());
+}
+
+/// Where version 1 and version 2 are there side by side, each has some of the controllers.
+#[test]
+fn a_limit_goes_to_the_tree_that_has_its_controller() {
+    let bundle = Bundle::args(&["sleep", "100"]).with(|config| {
+        config["linux"]["resources"]["hugepageLimits"] = json!([{"pageSize": "2MB", "limit": 4 << 20}]);
+    });
+    let has =
+        |file: &str| bundle.cgroups().iter().find_map(|group| fs::read_to_string(group.join(file)).ok());
+    if !is_ours() {
+        return;
+    }
+    bundle.create().good();
+    let limit = has("hugetlb.2MB.max").or_else(|| has("hugetlb.2MB.limit_in_bytes"));
+    assert_eq!(limit.as_deref(), Some("4194304\n"));
 }
 
 #[test]

@@ -248,7 +248,7 @@ fn version_features_and_help_need_no_container() {
     let features: serde_json::Value =
         serde_json::from_str(&bundle.runtime(&["features"]).good()).expect("JSON");
     assert_eq!(features["linux"]["seccomp"]["enabled"].as_bool(), Some(true));
-    for refused in ["update", "checkpoint", "magic"] {
+    for refused in ["checkpoint", "magic"] {
         assert!(bundle.runtime(&[refused, "x"]).bad().contains(refused), "{refused}");
     }
     assert!(bundle.runtime(&["--systemd-cgroup", "list"]).bad().contains("not supported"));

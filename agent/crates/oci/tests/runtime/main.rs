@@ -20,6 +20,7 @@ mod files;
 mod hooks;
 mod hostile;
 mod lifecycle;
+mod limits;
 mod namespaces;
 mod process;
 mod terminal;

@@ -1,5 +1,5 @@
-//! Device rules on cgroup version 2: a program that the kernel asks at each access to a device node
-//! (`BPF_PROG_TYPE_CGROUP_DEVICE`), since version 2 has no list of its own.
+//! Device rules. Version 1 has a list of its own; version 2 asks a program at each access to a device node
+//! (`BPF_PROG_TYPE_CGROUP_DEVICE`).
 
 use edgelet_sys::bpf::{self, Instruction};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
@@ -8,9 +8,19 @@ use std::path::Path;
 
 /// Makes a group obey the rules, in order, a later one winning; first of all everything is refused
 /// except what every container has.
-pub(crate) fn install(group: &Path, rules: &[LinuxDeviceCgroup]) -> io::Result<()> {
+pub(super) fn install(group: &Path, rules: &[LinuxDeviceCgroup]) -> io::Result<()> {
     let rules = rules.iter().map(Rule::parse).collect::<io::Result<Vec<_>>>()?;
     bpf::attach_device_filter(group, &compile(&rules))
+}
+
+/// The rules as lines for the files of version 1, in order.
+pub(super) fn lines(rules: &[LinuxDeviceCgroup]) -> io::Result<Vec<(&'static str, String)>> {
+    let rules = rules.iter().map(Rule::parse).collect::<io::Result<Vec<_>>>()?;
+    Ok(rules
+        .iter()
+        .chain(ALWAYS)
+        .map(|rule| (if rule.allow { "devices.allow" } else { "devices.deny" }, rule.line()))
+        .collect())
 }
 
 /// What an access must look like for a rule to decide it.
@@ -85,6 +95,20 @@ impl Rule {
             major: number(rule.major())?,
             minor: number(rule.minor())?,
         })
+    }
+
+    /// As the files of version 1 want it: `c 1:3 rwm`, with `*` for any number.
+    fn line(&self) -> String {
+        let kind = match self.kind {
+            Some(BLOCK) => 'b',
+            Some(_) => 'c',
+            None => 'a',
+        };
+        let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
+        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        let access: String =
+            letters.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| *letter).collect();
+        format!("{kind} {}:{} {access}", number(self.major), number(self.minor))
     }
 
     fn is_unconditional(&self) -> bool {
@@ -162,6 +186,19 @@ fn verdict(allow: bool) -> Vec<Instruction> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn version_1_gets_lines_and_what_every_container_has_comes_last() {
+        use serde_json::json;
+        let rules: Vec<LinuxDeviceCgroup> = serde_json::from_value(json!([
+            {"allow": false, "access": "rwm"}, {"allow": true, "type": "b", "major": 8, "access": "r"},
+        ]))
+        .expect("rules");
+        let lines = lines(&rules).expect("lines");
+        assert_eq!(lines[0], ("devices.deny", "a *:* rwm".to_owned()));
+        assert_eq!(lines[1], ("devices.allow", "b 8:* r".to_owned()));
+        assert_eq!(lines.last(), Some(&("devices.allow", "c 136:* rwm".to_owned())));
+    }
 
     #[test]
     fn rules_are_parsed_strictly() {

@@ -1,0 +1,278 @@
+//! The container's control groups: one directory in each tree that the machine has.
+
+pub(crate) mod devices;
+mod limits;
+mod members;
+pub mod stats;
+mod trees;
+mod view;
+
+pub use stats::Statistics;
+pub use trees::mode;
+pub(crate) use view::View;
+
+use crate::Id;
+use crate::error::SpawnError;
+use crate::spec::Resources;
+use limits::{Setting, Step};
+use nix::errno::Errno;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+use trees::{Tree, Trees, Version};
+
+/// A container's control groups, by their path below the root of each tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cgroup {
+    path: PathBuf,
+    trees: Trees,
+}
+
+impl Cgroup {
+    /// Where the configuration wants it, or `/edgelet/ID`.
+    pub(crate) fn new(wanted: Option<&Path>, id: &Id) -> Result<Self, String> {
+        let path = match wanted.filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => path.to_owned(),
+            None => Path::new("/edgelet").join(id.as_str()),
+        };
+        let names = path.components().filter(|part| !matches!(part, Component::RootDir));
+        if names.clone().count() == 0 || !names.clone().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(format!("linux.cgroupsPath {path:?} must name a group below the root"));
+        }
+        let trees = Trees::find().map_err(|error| format!("look for cgroup trees: {error}"))?;
+        Ok(Self { path: Path::new("/").join(names.collect::<PathBuf>()), trees })
+    }
+
+    /// The path below the root of a tree, with a leading slash.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the groups and sets their limits. Nobody is in them yet.
+    pub(crate) fn make(&self, limits: Option<&Resources>) -> Result<(), SpawnError> {
+        for tree in self.trees.iter() {
+            let directory = tree.directory(&self.path);
+            match tree.version() {
+                Version::One => make_version_1(tree, &directory),
+                Version::Two => make_version_2(tree, &directory),
+            }
+            .map_err(|error| failed(format!("make {}: {error}", directory.display())))?;
+        }
+        limits.map_or(Ok(()), |limits| self.limit(limits))
+    }
+
+    /// Sets limits.
+    pub(crate) fn limit(&self, limits: &Resources) -> Result<(), SpawnError> {
+        for step in limits::plan(limits, self).map_err(failed)? {
+            self.carry_out(&step)?;
+        }
+        match limits.devices.as_deref() {
+            Some(rules) if !rules.is_empty() => self.limit_devices(rules),
+            _ => Ok(()),
+        }
+    }
+
+    fn limit_devices(&self, rules: &[crate::spec::LinuxDeviceCgroup]) -> Result<(), SpawnError> {
+        let wrong = |error: io::Error| failed(format!("device rules: {error}"));
+        // Version 2 has no controller for them, and every group can have a program.
+        match (self.trees.with("devices"), self.trees.unified()) {
+            (Some(tree), _) => {
+                let directory = tree.directory(&self.path);
+                let lines = devices::lines(rules).map_err(wrong)?;
+                lines.iter().try_for_each(|(file, line)| write(&directory.join(file), line)).map_err(wrong)
+            }
+            (None, Some(tree)) => devices::install(&tree.directory(&self.path), rules).map_err(wrong),
+            (None, None) => Err(failed("device rules: this machine has no cgroup tree for them")),
+        }
+    }
+
+    fn carry_out(&self, step: &Step) -> Result<(), SpawnError> {
+        let told = |setting: &Setting, error: io::Error| {
+            failed(format!("set {} to {}: {error}", setting.file, setting.value))
+        };
+        match step {
+            Step::Set(setting) => self.set(setting).map_err(|error| told(setting, error)),
+            Step::SetWherePresent(setting) => match self.set(setting) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other.map_err(|error| told(setting, error)),
+            },
+            Step::SetOneOf(first, second) => match self.set(first) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.set(second).map_err(|error| told(second, error))
+                }
+                other => other.map_err(|error| told(first, error)),
+            },
+            Step::SetTogether(first, second) => {
+                if self.set(first).and_then(|()| self.set(second)).is_ok() {
+                    return Ok(());
+                }
+                self.set(second).map_err(|error| told(second, error))?;
+                self.set(first).map_err(|error| told(first, error))
+            }
+        }
+    }
+
+    fn set(&self, setting: &Setting) -> io::Result<()> {
+        let tree = self.trees.with(&setting.controller).ok_or(Errno::ENOENT)?;
+        write(&tree.directory(&self.path).join(&setting.file), &setting.value)
+    }
+
+    /// The group as a directory in which a process can be born, where it has no other one to be put into.
+    pub(crate) fn birthplace(&self) -> Result<Option<OwnedFd>, SpawnError> {
+        let Some(tree) = self.trees.unified().filter(|_| self.trees.is_unified()) else { return Ok(None) };
+        let directory = tree.directory(&self.path);
+        match File::open(&directory) {
+            Ok(open) => Ok(Some(open.into())),
+            Err(error) => Err(failed(format!("open {}: {error}", directory.display()))),
+        }
+    }
+
+    /// Puts a process into the groups.
+    pub(crate) fn join(&self, pid: i32) -> Result<(), SpawnError> {
+        for tree in self.trees.iter() {
+            let directory = tree.directory(&self.path);
+            join(&directory, pid)
+                .map_err(|error| failed(format!("join {}: {error}", directory.display())))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a further process into the groups of a container whose first process is `init`. On version 2
+    /// the container may have moved its processes into groups of its own, and made its outer group one
+    /// that takes none (cgroups(7), "no internal processes"); then the new one joins `init`.
+    pub(crate) fn join_like(&self, init: i32, pid: i32) -> Result<(), SpawnError> {
+        match self.join(pid) {
+            Err(_) if self.trees.is_unified() && self.follow(pid, init).is_ok() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Puts a process into groups that are below the container's in every tree.
+    pub(crate) fn join_below(&self, below: &Path, pid: i32) -> Result<(), SpawnError> {
+        let names = below.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+        if !names.clone().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(failed(format!("{} is not a group below the container's", below.display())));
+        }
+        let path = self.path.join(names.collect::<PathBuf>());
+        Self { path, trees: self.trees.clone() }.join(pid)
+    }
+
+    fn follow(&self, pid: i32, init: i32) -> io::Result<()> {
+        let text = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
+        let group = text.lines().find_map(|line| line.strip_prefix("0::")).ok_or(Errno::ENOENT)?;
+        if !Path::new(group).starts_with(&self.path) {
+            return Err(Errno::EPERM.into());
+        }
+        let tree = self.trees.unified().ok_or(Errno::ENOENT)?;
+        join(&tree.directory(Path::new(group)), pid)
+    }
+
+    /// Whether the kernel killed a process inside for want of memory: `oom_kill` of `memory.oom_control`
+    /// (version 1, Linux 4.13) or `memory.events` (version 2).
+    pub(crate) fn oom_killed(&self) -> io::Result<bool> {
+        let Some(tree) = self.trees.with("memory") else { return Ok(false) };
+        let file = match tree.version() {
+            Version::One => "memory.oom_control",
+            Version::Two => "memory.events",
+        };
+        let text = match fs::read_to_string(tree.directory(&self.path).join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        let counts = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        Ok(counts.is_some_and(|count| count.trim() != "0"))
+    }
+}
+
+impl limits::Group for Cgroup {
+    fn version(&self, controller: &str) -> Option<Version> {
+        self.trees.with(controller).map(Tree::version)
+    }
+
+    fn read(&self, controller: &str, file: &str) -> Option<String> {
+        fs::read_to_string(self.trees.with(controller)?.directory(&self.path).join(file)).ok()
+    }
+}
+
+fn make_version_1(tree: &Tree, directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    match tree.names().any(|name| name == "cpuset") {
+        true => inherit_cpuset(&tree.mount_point, directory),
+        false => Ok(()),
+    }
+}
+
+/// A new group of this controller has no processors and no memory nodes, and takes no process before it
+/// has some.
+fn inherit_cpuset(top: &Path, directory: &Path) -> io::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let at = directory.join(file);
+        if !fs::read_to_string(&at)?.trim().is_empty() {
+            continue;
+        }
+        let Some(parent) = directory.parent().filter(|parent| parent.starts_with(top)) else { continue };
+        if parent != top {
+            inherit_cpuset(top, parent)?;
+        }
+        write(&at, fs::read_to_string(parent.join(file))?.trim())?;
+    }
+    Ok(())
+}
+
+/// What the root offers is handed down to the group, level by level.
+fn make_version_2(tree: &Tree, directory: &Path) -> io::Result<()> {
+    const OFFERED: &str = "cgroup.controllers";
+    fs::create_dir_all(directory)?;
+    let offered = fs::read_to_string(tree.mount_point.join(OFFERED))?;
+    if fs::read_to_string(directory.join(OFFERED))? == offered {
+        return Ok(());
+    }
+    let above: Vec<&Path> =
+        directory.ancestors().skip(1).take_while(|path| path.starts_with(&tree.mount_point)).collect();
+    for level in above.into_iter().rev() {
+        let control = level.join("cgroup.subtree_control");
+        let handed_down = fs::read_to_string(&control)?;
+        let is_missing = |name: &&str| !handed_down.split_whitespace().any(|other| other == *name);
+        for name in offered.split_whitespace().filter(is_missing) {
+            // One that cannot be had, because a level above holds processes or real-time ones, is missed by a
+            // limit that needs it, if there is one.
+            let _ = write(&control, &format!("+{name}"));
+        }
+    }
+    Ok(())
+}
+
+/// A process that is ending cannot be moved, and one that waits to be told to go on can.
+fn join(directory: &Path, pid: i32) -> io::Result<()> {
+    write(&directory.join("cgroup.procs"), &pid.to_string())
+}
+
+/// The kernel takes a value in one call, and makes no files here.
+fn write(file: &Path, value: &str) -> io::Result<()> {
+    match OpenOptions::new().write(true).open(file)?.write(value.as_bytes())? {
+        written if written == value.len() => Ok(()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> SpawnError {
+    SpawnError::Cgroup(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_a_group_below_the_root() {
+        let id = Id::parse("x").expect("id");
+        let path = |text: &str| Cgroup::new(Some(Path::new(text)), &id).map(|cgroup| cgroup.path).ok();
+        assert_eq!(path(""), Some(PathBuf::from("/edgelet/x")));
+        assert_eq!(path("a/b"), Some(PathBuf::from("/a/b")));
+        assert_eq!(path("/a/b/"), Some(PathBuf::from("/a/b")));
+        for bad in ["/", "..", "/a/../../b"] {
+            assert_eq!(path(bad), None, "{bad}");
+        }
+    }
+}
