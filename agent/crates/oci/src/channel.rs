@@ -28,6 +28,7 @@ const LIMIT: usize = 8 << 10;
 /// How much of an error's text is passed on, in bytes; the rest of a message needs far less.
 const TEXT_LIMIT: usize = 2 << 10;
 const GO: &[u8] = b"go";
+const WAITING: &str = "wait for the creator";
 
 /// One end.
 #[derive(Debug)]
@@ -66,11 +67,26 @@ impl Channel {
 
     /// Waits to be let go on; an error when the creator is gone or says anything else.
     pub(crate) fn wait_for_go(&self) -> Result<(), SpawnError> {
-        match socket::receive(self.socket.as_fd(), LIMIT).during("wait for the creator")? {
-            Some(message) if message == GO => Ok(()),
-            Some(_) => Err(io::Error::from(io::ErrorKind::InvalidData)).during("wait for the creator"),
-            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)).during("wait for the creator"),
+        match self.hear()?.as_slice() {
+            GO => Ok(()),
+            _ => Err(io::Error::from(io::ErrorKind::InvalidData)).during(WAITING),
         }
+    }
+
+    /// Lets the new process go on, and tells it which process it is: from its own namespace it cannot know.
+    pub(crate) fn go_as(&self, pid: i32) -> Result<(), SpawnError> {
+        socket::send(self.socket.as_fd(), &pid.to_ne_bytes()).during("tell the new process to go on")
+    }
+
+    /// Waits to be let go on and to be told its process id.
+    pub(crate) fn wait_for_go_as(&self) -> Result<i32, SpawnError> {
+        let pid = self.hear()?.try_into().map(i32::from_ne_bytes);
+        pid.map_err(|_| io::Error::from(io::ErrorKind::InvalidData)).during(WAITING)
+    }
+
+    fn hear(&self) -> Result<Vec<u8>, SpawnError> {
+        let message = socket::receive(self.socket.as_fd(), LIMIT).during(WAITING)?;
+        message.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof)).during(WAITING)
     }
 
     /// Tells the creator.
@@ -161,5 +177,17 @@ mod tests {
         let (creator, created) = Channel::pair().expect("pair");
         drop(creator);
         assert!(created.wait_for_go().is_err());
+        assert!(created.wait_for_go_as().is_err());
+    }
+
+    #[test]
+    fn a_process_is_told_its_id_and_nothing_is_taken_for_another() {
+        let (creator, created) = Channel::pair().expect("pair");
+        creator.go_as(4711).expect("go");
+        assert_eq!(created.wait_for_go_as().ok(), Some(4711));
+        creator.go_as(4711).expect("go");
+        assert!(created.wait_for_go().is_err());
+        creator.go().expect("go");
+        assert!(created.wait_for_go_as().is_err());
     }
 }

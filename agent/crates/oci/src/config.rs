@@ -2,11 +2,14 @@
 
 use crate::error::CreateError;
 use crate::hooks;
+use crate::labels::Modules;
 use crate::mount_options::root_propagation;
 use crate::mounts::MountPlan;
 use crate::namespaces::Namespaces;
+use crate::net_devices::NetDevices;
 use crate::program::Program;
 use crate::refuse;
+use crate::schedule::Nature;
 use crate::seccomp::Filter;
 use crate::spec::{Linux, Resources, Spec};
 use crate::sysctl;
@@ -32,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) namespaces: Namespaces,
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) program: Program,
+    pub(crate) nature: Nature,
+    pub(crate) net_devices: NetDevices,
     pub(crate) filter: Option<Filter>,
     pub(crate) limits: Option<Resources>,
 }
@@ -72,11 +77,18 @@ impl Config {
         if is_set(&linux.rootfs_propagation) {
             root_propagation(linux.rootfs_propagation.as_deref().unwrap_or_default())?;
         }
-        let mounts = spec.mounts.iter().flatten().map(|mount| MountPlan::parse(mount, &bundle));
+        let mounts = spec.mounts.iter().flatten().map(|mount| {
+            let plan = MountPlan::parse(mount, &bundle)?;
+            plan.check(&namespaces).map(|()| plan)
+        });
+        let net_devices = NetDevices::parse(&linux, &namespaces).map_err(invalid)?;
+        let mounts = mounts.collect::<Result<_, _>>()?;
         Ok(Self {
             namespaces,
-            mounts: mounts.collect::<Result<_, _>>()?,
+            mounts,
             program: Program::parse(process).map_err(invalid)?,
+            net_devices,
+            nature: Nature::parse(&linux).map_err(invalid)?,
             filter: linux.seccomp.as_ref().map(Filter::compile).transpose()?,
             limits: linux.resources.take().map(|limits| older_zero(limits, minor)),
             text,
@@ -85,6 +97,14 @@ impl Config {
             bundle,
             root,
         })
+    }
+
+    /// Leaves out the labels that the kernel does not know, and gives the file systems theirs.
+    pub(crate) fn label(&mut self, modules: Modules) {
+        self.program.labels.keep_known(modules);
+        if let Some(label) = modules.mount_label(self.linux.mount_label.as_deref()) {
+            self.mounts.iter_mut().for_each(|mount| mount.label(label));
+        }
     }
 
     /// Whether the root is made read-only at the end.

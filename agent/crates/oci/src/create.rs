@@ -7,11 +7,13 @@ use crate::console;
 use crate::error::{ControlError, CreateError, During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::init::{self, Birth};
+use crate::labels::Modules;
 use crate::namespaces::Namespaces;
 use crate::options::CreateOptions;
 use crate::program::Program;
 use crate::record::{Entry, Record};
 use crate::runtime::{Runtime, State, Status};
+use crate::seccomp::Introduction;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process::{self, Child};
 use edgelet_sys::procfs::Procfs;
@@ -26,7 +28,8 @@ pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(120);
 /// See [`Runtime::create`].
 pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State, CreateError> {
     process::assert_one_thread().during("start from a process with threads")?;
-    let config = Config::load(&options.bundle)?;
+    let mut config = Config::load(&options.bundle)?;
+    config.label(Modules::find());
     console::check(config.program.terminal, options.console.as_ref()).map_err(CreateError::Config)?;
     let cgroup =
         Cgroup::new(config.linux.cgroups_path.as_deref(), &options.id).map_err(CreateError::Config)?;
@@ -100,12 +103,21 @@ fn build(
     entry.write_config(&config.text).during("keep configuration")?;
     entry.write(record).during("write state")?;
     let (channel, theirs) = Channel::pair()?;
+    let decider = config.filter.as_ref().and_then(|filter| filter.decider.as_ref());
     let birth = Birth {
         config,
         cgroups: cgroup::View::new(cgroup.clone(), config.namespaces.has(Kind::Cgroup)),
         state: record.state(Status::Creating, 0),
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
+        introduction: decider
+            .map(|decider| Introduction::prepare(decider, record.state(Status::Created, 0)))
+            .transpose()?,
         listener: socket::listen_at(&entry.socket()).during("listen for start")?,
+        prepared: config
+            .mounts
+            .iter()
+            .map(|mount| mount.prepare(&config.namespaces))
+            .collect::<Result<_, _>>()?,
         mounts: config.namespaces.open(Kind::Mount)?,
         preserve_fds: options.preserve_fds,
         keep_keyring: options.keep_keyring,
@@ -187,7 +199,8 @@ fn set_up(
 ) -> Result<State, SpawnError> {
     let hooks = config.spec.hooks.as_ref();
     config.namespaces.map_ids(child.pid())?;
-    channel.go()?;
+    config.net_devices.hand_over(child.pid())?;
+    channel.go_as(child.pid())?;
     channel.expect(Report::Entered, STEP_LIMIT)?;
 
     let creating = record.state(Status::Creating, child.pid());
@@ -218,7 +231,7 @@ pub(crate) fn constrain(program: &Program, pid: i32) -> Result<(), SpawnError> {
         process::set_limit(pid, limit.resource, limit.soft, limit.hard)
             .during(format!("set {} to {}:{}", limit.name, limit.soft, limit.hard))?;
     }
-    Ok(())
+    program.schedule.set(pid)
 }
 
 /// A bare number; readers see all of it or nothing.

@@ -5,13 +5,15 @@ use crate::config::Config;
 use crate::create::{STEP_LIMIT, constrain, write_pid_file};
 use crate::error::{ControlError, During, ExecError, SpawnError};
 use crate::init::become_root_inside;
-use crate::launch::{Launch, set_umask};
+use crate::labels::Modules;
+use crate::launch::{Guarded, Launch, set_umask};
 use crate::namespaces::Detour;
 use crate::options::{Changes, ExecOptions, ExecProcess};
 use crate::program::Program;
 use crate::record::{Entry, Record};
 use crate::runtime::{Process, Runtime, Status};
-use crate::seccomp::Filter;
+use crate::schedule::Nature;
+use crate::seccomp::{Filter, Introduction};
 use crate::{Id, console, identity, refuse};
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process;
@@ -32,15 +34,20 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "exec in" }.into()),
     }
     let config = entry.config(&record)?;
-    let program = program(&options.process, &config)?;
+    let mut program = program(&options.process, &config)?;
+    program.labels.keep_known(Modules::find());
     console::check(program.terminal, options.console.as_ref()).map_err(ExecError::Invalid)?;
     let join = join(&record, id)?;
     let cgroup = record.cgroup(id)?;
 
     let (channel, theirs) = Channel::pair()?;
+    let decider = config.filter.as_ref().and_then(|filter| filter.decider.as_ref());
+    let state = record.state(Status::Running, join.init);
     let entrant = Entrant {
         program: &program,
         filter: config.filter.as_ref(),
+        introduction: decider.map(|decider| Introduction::prepare(decider, state)).transpose()?,
+        nature: &config.nature,
         namespaces: join.inside,
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
         preserve_fds: options.preserve_fds,
@@ -52,11 +59,13 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
     let child = process::spawn(0, move || entrant.live(theirs)).during("start process")?;
     detour.leave()?;
     let finished = (|| {
+        program.schedule.begin(child.pid())?;
         match &options.cgroup {
             Some(below) => cgroup.join_below(below, child.pid())?,
             None => cgroup.join_like(join.init, child.pid())?,
         }
-        channel.go()?;
+        program.schedule.settle(child.pid())?;
+        channel.go_as(child.pid())?;
         channel.expect(Report::Ready, STEP_LIMIT)?;
         constrain(&program, child.pid())?;
         if let Some(path) = &options.pid_file {
@@ -125,6 +134,8 @@ fn same(one: &OwnedFd, other: &OwnedFd) -> nix::Result<bool> {
 struct Entrant<'a> {
     program: &'a Program,
     filter: Option<&'a Filter>,
+    introduction: Option<Introduction>,
+    nature: &'a Nature,
     namespaces: Vec<(Kind, OwnedFd)>,
     console: Option<OwnedFd>,
     preserve_fds: u32,
@@ -148,7 +159,7 @@ impl Entrant<'_> {
         nix::unistd::setsid().during("new session")?;
         // What runs inside must not look into it, nor at its program.
         nix::sys::prctl::set_dumpable(false).during("hide memory")?;
-        channel.wait_for_go()?;
+        let pid = channel.wait_for_go_as()?;
         for (kind, namespace) in &self.namespaces {
             namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
             if *kind == Kind::User {
@@ -163,10 +174,13 @@ impl Entrant<'_> {
             console::take(&pair.slave, self.program.identity.uid).during("take terminal")?;
         }
         process::new_session_keyring().during("new session keyring")?;
+        self.nature.assume()?;
         let launch = Launch::prepare(self.program)?;
         channel.report(&Report::Ready)?;
         channel.wait_for_go()?;
-        launch.run(self.program, self.filter, || Ok(()))
+        let introduction = self.introduction.as_ref();
+        let filter = self.filter.map(|filter| Guarded { filter, introduction, pid });
+        launch.run(self.program, filter, || Ok(()))
     }
 }
 
@@ -197,6 +211,8 @@ fn changed(config: &Config, changes: &Changes) -> Result<Program, String> {
     if let Some(value) = changes.no_new_privileges {
         process.no_new_privileges = Some(value);
     }
+    process.apparmor_profile = changes.apparmor_profile.clone().or(process.apparmor_profile);
+    process.selinux_label = changes.selinux_label.clone().or(process.selinux_label);
     let user = &mut process.user;
     if let Some((uid, gid)) = changes.user {
         user.set_uid(uid);

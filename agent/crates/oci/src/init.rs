@@ -5,11 +5,13 @@ use crate::channel::{Channel, Report};
 use crate::config::Config;
 use crate::error::{During, SpawnError};
 use crate::hooks::{self, Moment};
-use crate::launch::{Launch, set_umask};
+use crate::launch::{Guarded, Launch, set_umask};
 use crate::mount_options;
 use crate::rootfs::Rootfs;
 use crate::runtime::{State, Status};
+use crate::seccomp::Introduction;
 use crate::{cgroup, console, devices, sysctl};
+use edgelet_sys::mount::Tree;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::{process, socket};
 use nix::unistd::{Gid, Uid};
@@ -21,13 +23,17 @@ use std::os::fd::{AsFd, OwnedFd};
 pub(crate) struct Birth<'a> {
     pub(crate) config: &'a Config,
     pub(crate) cgroups: cgroup::View,
-    /// For hooks; its process id is the one the creator will know.
+    /// For hooks. The process id comes from the creator, who knows it.
     pub(crate) state: State,
+    /// To whoever decides about system calls.
+    pub(crate) introduction: Option<Introduction>,
     /// Where the terminal's master goes.
     pub(crate) console: Option<OwnedFd>,
     /// Where it waits to be started. Nobody inside can reach the name, and the descriptor goes away
     /// with the exec.
     pub(crate) listener: OwnedFd,
+    /// For each of the configuration's mounts, what only the creator could open.
+    pub(crate) prepared: Vec<Option<Tree>>,
     /// A mount namespace to join.
     pub(crate) mounts: Option<OwnedFd>,
     pub(crate) preserve_fds: u32,
@@ -71,15 +77,15 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     nix::unistd::setsid().during("new session")?;
     // Neighbours in a shared process-id or user namespace must not look into it, nor at its program.
     nix::sys::prctl::set_dumpable(false).during("hide memory")?;
-    // The creator maps ids and makes control groups.
-    channel.wait_for_go()?;
+    // The creator maps ids and puts it into control groups.
+    birth.state.pid = channel.wait_for_go_as()?;
     enter_namespaces(birth)?;
     channel.report(&Report::Entered)?;
     // The creator runs prestart and createRuntime hooks.
     channel.wait_for_go()?;
 
     set_umask(0);
-    let rootfs = Rootfs::furnish(config, &birth.cgroups)?;
+    let rootfs = Rootfs::furnish(config, &birth.cgroups, &birth.prepared)?;
     sysctl::apply(&config.linux)?;
     if let Some(socket) = birth.console.take() {
         let pair = console::open(rootfs.dir(), config.program.size).during("open terminal")?;
@@ -95,6 +101,7 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     if !birth.keep_keyring {
         process::new_session_keyring().during("new session keyring")?;
     }
+    config.nature.assume()?;
     let launch = Launch::prepare(&config.program)?;
     channel.report(&Report::Ready)?;
     // The creator sets limits and writes the state.
@@ -107,7 +114,12 @@ fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
     let config = birth.config;
     let mut state = birth.state.clone();
     state.status = Status::Created;
-    launch.run(&config.program, config.filter.as_ref(), || {
+    let filter = config.filter.as_ref().map(|filter| Guarded {
+        filter,
+        introduction: birth.introduction.as_ref(),
+        pid: birth.state.pid,
+    });
+    launch.run(&config.program, filter, || {
         hooks::run(config.spec.hooks.as_ref(), Moment::StartContainer, &state)
     })
 }

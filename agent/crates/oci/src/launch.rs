@@ -3,13 +3,15 @@
 use crate::error::{During, SpawnError};
 use crate::executable;
 use crate::program::Program;
-use crate::seccomp::Filter;
+use crate::seccomp::{Filter, Introduction};
 use edgelet_sys::process;
+use edgelet_sys::procfs::Procfs;
 use nix::errno::Errno;
 use nix::unistd::Uid;
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ pub(crate) struct Launch {
     path: PathBuf,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    /// For labels, if there are any; to be opened while there are rights to.
+    procfs: Option<Procfs>,
 }
 
 impl Launch {
@@ -35,6 +39,7 @@ impl Launch {
             path: executable::find(&program.args[0], &env)?,
             arguments: c_strings(&program.args)?,
             environment: c_strings(&env)?,
+            procfs: (!program.labels.is_empty()).then(Procfs::open).transpose().during("open procfs")?,
         })
     }
 
@@ -46,11 +51,11 @@ impl Launch {
     pub(crate) fn run(
         self,
         program: &Program,
-        filter: Option<&Filter>,
+        filter: Option<Guarded<'_>>,
         last: impl FnOnce() -> Result<(), SpawnError>,
     ) -> Result<Infallible, SpawnError> {
         own_pipes(program.identity.uid).during("hand over standard streams")?;
-        let install = || filter.map_or(Ok(()), |filter| filter.install().during("install seccomp filter"));
+        let install = || filter.as_ref().map_or(Ok(()), Guarded::install);
         program.identity.assume(|| if program.no_new_privileges { Ok(()) } else { install() })?;
         // As the new user; where that one may not enter, the directory entered before stays.
         match enter_directory(&program.cwd) {
@@ -62,6 +67,7 @@ impl Launch {
         last()?;
         process::default_signals().during("reset signals")?;
         set_umask(program.umask);
+        self.procfs.as_ref().map_or(Ok(()), |procfs| program.labels.set(procfs))?;
         if program.no_new_privileges {
             nix::sys::prctl::set_no_new_privs().during("set no_new_privs")?;
             install()?;
@@ -70,6 +76,26 @@ impl Launch {
             CString::new(self.path.into_os_string().into_vec()).map_err(io::Error::from).during("exec")?;
         let error = nix::unistd::execve(&path, &self.arguments, &self.environment);
         error.map_err(|error| executable::refused(&program.args[0], error.into(), ""))
+    }
+}
+
+/// A filter, with what there is to be said about it.
+#[derive(Debug)]
+pub(crate) struct Guarded<'a> {
+    pub(crate) filter: &'a Filter,
+    /// There is one when somebody else decides about calls.
+    pub(crate) introduction: Option<&'a Introduction>,
+    /// The process's own id, as its creator knows it.
+    pub(crate) pid: i32,
+}
+
+impl Guarded<'_> {
+    fn install(&self) -> Result<(), SpawnError> {
+        let give = |listener: BorrowedFd<'_>| match self.introduction {
+            Some(introduction) => introduction.make(self.pid, listener),
+            None => Err(Errno::ENOTCONN.into()),
+        };
+        self.filter.install(give).during("install seccomp filter")
     }
 }
 

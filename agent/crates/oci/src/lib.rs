@@ -32,11 +32,14 @@ mod start;
 
 // What is asked for, checked before anything is touched.
 mod config;
+mod labels;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod program;
 mod refuse;
+mod schedule;
 mod seccomp;
 
 // The new process, in the order of its life.

@@ -15,6 +15,8 @@ pub(crate) struct Words {
     pub(crate) attributes: Attributes,
     /// Of the mount and everything below.
     pub(crate) recursive: Attributes,
+    /// Owners of files are mapped, and whether also in what is mounted below.
+    pub(crate) id_map: Option<bool>,
     /// To be set in order, for the mount or for everything below.
     pub(crate) propagation: Vec<(Propagation, bool)>,
     /// For the file system.
@@ -33,7 +35,8 @@ impl Words {
                 "rbind" => words.bind = Some(true),
                 "remount" => words.remount = true,
                 "tmpcopyup" => words.copy_up = true,
-                "idmap" | "ridmap" => return Err(word.clone()),
+                "idmap" => words.id_map = Some(false),
+                "ridmap" => words.id_map = Some(true),
                 text if text.starts_with("idmap=") || text.starts_with("ridmap=") => return Err(word.clone()),
                 text => {
                     if let Some((change, recursive)) = attribute(text) {
@@ -69,6 +72,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "dev",
     "diratime",
     "exec",
+    "idmap",
     "loud",
     "noatime",
     "nodev",
@@ -86,6 +90,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "relatime",
     "remount",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -194,7 +199,8 @@ mod tests {
     #[test]
     fn unknown_words_go_to_the_file_system_and_unsupported_ones_are_named() {
         assert_eq!(words("mode=755,size=64k,noswap").map(|words| words.parameters.len()), Ok(3));
-        assert_eq!(words("bind,idmap"), Err("idmap".to_owned()));
+        assert_eq!(words("bind,idmap=uids=0-1-1"), Err("idmap=uids=0-1-1".to_owned()));
+        assert_eq!(words("bind,ridmap").map(|words| words.id_map), Ok(Some(true)));
         assert_eq!(words("mode=1,tmpcopyup").map(|words| words.copy_up), Ok(true));
     }
 }

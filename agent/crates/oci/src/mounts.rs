@@ -2,14 +2,16 @@
 
 use crate::error::{CreateError, During, SpawnError};
 use crate::mount_options::Words;
+use crate::namespaces::{self, Namespaces};
 use crate::{cgroup, copy_up, rootfs};
 use edgelet_sys::mount::{self, Attributes, NewFilesystem, Propagation, Tree};
+use edgelet_sys::namespace;
 use edgelet_sys::root::{Resolve, RootDir};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use oci_spec::runtime::Mount;
+use oci_spec::runtime::{LinuxIdMapping, Mount};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -25,6 +27,16 @@ pub(crate) struct MountPlan {
     /// Of it and everything below, when there is any.
     recursive: Attributes,
     propagation: Vec<(Propagation, bool)>,
+    id_map: Option<IdMap>,
+}
+
+/// How owners of files are shown.
+#[derive(Debug, Clone, PartialEq)]
+struct IdMap {
+    /// Also in what is mounted below.
+    recursive: bool,
+    /// As lines of `uid_map` and `gid_map`; without them, as in the container's user namespace.
+    maps: Option<(String, String)>,
 }
 
 /// What is mounted.
@@ -51,11 +63,9 @@ impl MountPlan {
         if normalised(&destination).as_os_str().is_empty() {
             return Err(invalid("must be below the root".to_owned()));
         }
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            return Err(refused("id-mapped mount"));
-        }
         let words = Words::parse(mount.options().iter().flatten())
             .map_err(|word| refused(&format!("option {word}")))?;
+        let id_map = id_map(mount, words.id_map).map_err(invalid)?;
         let source = mount.source().clone().unwrap_or_default();
         if words.copy_up && (words.bind.is_some() || mount.typ().as_deref() != Some("tmpfs")) {
             return Err(refused("option tmpcopyup on anything but tmpfs"));
@@ -81,8 +91,12 @@ impl MountPlan {
             },
             (None, None) => return Err(invalid("needs a type".to_owned())),
         };
+        if id_map.is_some() && !matches!(kind, Kind::Bind { .. }) {
+            return Err(refused("owners can only be mapped on a bind mount"));
+        }
         Ok(Self {
             kind,
+            id_map,
             attributes: words.attributes,
             recursive: words.recursive,
             propagation: words.propagation,
@@ -90,16 +104,77 @@ impl MountPlan {
         })
     }
 
+    /// Checks it against the namespaces of its container.
+    pub(crate) fn check(&self, namespaces: &Namespaces) -> Result<(), CreateError> {
+        match &self.id_map {
+            Some(IdMap { maps: None, .. }) if !namespaces.has(namespace::Kind::User) => {
+                let destination = self.destination.display();
+                Err(CreateError::Config(format!(
+                    "mount {destination}: idmap needs mappings, or a user namespace of the container's own"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether everything in the container's `/dev` is the host's, and nothing is to be made there.
     pub(crate) fn brings_host_devices(&self) -> bool {
         matches!(self.kind, Kind::Bind { .. }) && normalised(&self.destination) == Path::new("dev")
     }
 
-    /// Mounts it below `root`, in the calling process's mount namespace.
-    pub(crate) fn carry_out(&self, root: &RootDir, cgroup: &cgroup::View) -> Result<(), SpawnError> {
+    /// Gives the files of a new file system a label; those of the kernel's own have theirs.
+    pub(crate) fn label(&mut self, label: &str) {
+        const LABELLED_BY_KERNEL: &[&str] = &["proc", "sysfs", "mqueue"];
+        match &mut self.kind {
+            Kind::Filesystem { name, parameters, .. } if !LABELLED_BY_KERNEL.contains(&name.as_str()) => {
+                parameters.push(format!("context={label}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Opens what is bound, where that takes rights which only the creator has: owners are mapped by whoever owns
+    /// the file system, and a source may be where the container's user cannot go.
+    pub(crate) fn prepare(&self, namespaces: &Namespaces) -> Result<Option<Tree>, SpawnError> {
+        let Kind::Bind { source, recursive } = &self.kind else { return Ok(None) };
+        if self.id_map.is_none() && !namespaces.has(namespace::Kind::User) {
+            return Ok(None);
+        }
+        let step = || format!("mount {}", self.destination.display());
+        let tree = match Tree::copy_path(source, *recursive) {
+            // The creator has no rights over mounts; the process that is made has, over its own.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) && self.id_map.is_none() => {
+                return Ok(None);
+            }
+            other => other.map_err(|error| named(error, source)).during(step())?,
+        };
+        if let Some(map) = &self.id_map {
+            let users = match &map.maps {
+                Some((uids, gids)) => namespaces::with_maps(uids, gids)?,
+                None => namespaces.user_like_container()?,
+            };
+            tree.set_id_map(users.as_fd(), map.recursive)
+                .during(format!("map owners of {} (Linux 5.12)", source.display()))?;
+        }
+        Ok(Some(tree))
+    }
+
+    /// Mounts it below `root`, in the calling process's mount namespace. `prepared` is what [`Self::prepare`] gave.
+    pub(crate) fn carry_out(
+        &self,
+        root: &RootDir,
+        cgroup: &cgroup::View,
+        prepared: Option<&Tree>,
+    ) -> Result<(), SpawnError> {
         let step = || format!("mount {}", self.destination.display());
         match &self.kind {
-            Kind::Bind { source, recursive } => self.bind(root, source, *recursive).during(step()),
+            Kind::Bind { source, recursive } => match prepared {
+                Some(tree) => self.bind(root, tree),
+                None => Tree::copy_path(source, *recursive)
+                    .map_err(|error| named(error, source))
+                    .and_then(|tree| self.bind(root, &tree)),
+            }
+            .during(step()),
             Kind::Remount => {
                 let target = root.open_at(&self.destination, OFlag::O_PATH, 0).during(step())?;
                 Tree::from(target).change(self.attributes, false).during(step())
@@ -114,15 +189,14 @@ impl MountPlan {
         }
     }
 
-    fn bind(&self, root: &RootDir, source: &Path, recursive: bool) -> io::Result<()> {
-        let tree = Tree::copy_path(source, recursive).map_err(|error| named(error, source))?;
+    fn bind(&self, root: &RootDir, tree: &Tree) -> io::Result<()> {
         let is_directory = rootfs::kind_of(tree.as_fd())? == libc::S_IFDIR;
         let target = match is_directory {
             true => root.mkdir_all(&self.destination, 0o755)?.into(),
             false => rootfs::file_at(root, &self.destination)?,
         };
         self.keep_out_of_proc(target.as_fd(), Some(tree.as_fd()))?;
-        self.hang(&tree, target.as_fd())
+        self.hang(tree, target.as_fd())
     }
 
     fn filesystem(
@@ -213,6 +287,18 @@ impl MountPlan {
             false => Ok(()),
         }
     }
+}
+
+/// OCI runtime-spec 1.2, config.md, "Mounts": mappings come in pairs, and mean the same as the option.
+fn id_map(mount: &Mount, option: Option<bool>) -> Result<Option<IdMap>, String> {
+    let filled = |maps: &Option<Vec<LinuxIdMapping>>| maps.clone().filter(|maps| !maps.is_empty());
+    let maps = match (filled(mount.uid_mappings()), filled(mount.gid_mappings())) {
+        (Some(uids), Some(gids)) => Some((namespaces::lines(&uids), namespaces::lines(&gids))),
+        (None, None) => None,
+        _ => return Err("needs both uidMappings and gidMappings".to_owned()),
+    };
+    let wanted = option.is_some() || maps.is_some();
+    Ok(wanted.then(|| IdMap { recursive: option.unwrap_or(false), maps }))
 }
 
 fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool, Errno> {

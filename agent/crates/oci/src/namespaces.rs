@@ -9,9 +9,10 @@
 use crate::error::{CreateError, During, SpawnError};
 use crate::spec::Linux;
 use edgelet_sys::namespace::{self, Kind};
+use edgelet_sys::process;
 use edgelet_sys::procfs::Procfs;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The namespaces of a container; a kind that is not here is the caller's own.
@@ -130,16 +131,48 @@ impl Namespaces {
         if !self.is_new(Kind::User) {
             return Ok(());
         }
-        let procfs = Procfs::open().during("open procfs")?;
-        for (file, mappings) in [("uid_map", &self.uid_mappings), ("gid_map", &self.gid_mappings)] {
-            let lines: String = mappings
-                .iter()
-                .map(|map| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size()))
-                .collect();
-            procfs.write(format!("{pid}/{file}"), &lines).during(format!("write {file}"))?;
-        }
-        Ok(())
+        write_maps(pid, &lines(&self.uid_mappings), &lines(&self.gid_mappings))
     }
+
+    /// A user namespace that maps ids as the container's does, for mounts; the container's own if it is joined.
+    pub(crate) fn user_like_container(&self) -> Result<OwnedFd, SpawnError> {
+        match self.open(Kind::User)? {
+            Some(joined) => Ok(joined),
+            None => with_maps(&lines(&self.uid_mappings), &lines(&self.gid_mappings)),
+        }
+    }
+}
+
+/// Mappings as the kernel reads them: an id inside, the one outside, how many.
+pub(crate) fn lines(mappings: &[LinuxIdMapping]) -> String {
+    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
+    mappings.iter().map(line).collect()
+}
+
+/// A user namespace with nobody in it.
+pub(crate) fn with_maps(uids: &str, gids: &str) -> Result<OwnedFd, SpawnError> {
+    let step = "make a user namespace for a mount";
+    // A namespace begins with a process; this one waits to be killed.
+    let (held, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during(step)?;
+    let child = process::spawn(u64::from(Kind::User.flag().cast_unsigned()), move || {
+        drop(end);
+        let _ = nix::unistd::read(held.as_raw_fd(), &mut [0]);
+        0
+    })
+    .during(step)?;
+    let made = write_maps(child.pid(), uids, gids).and_then(|()| {
+        let path = Path::new("/proc").join(child.pid().to_string()).join("ns/user");
+        namespace::open(&path, Kind::User).during(step)
+    });
+    let _ = child.signal(libc::SIGKILL);
+    child.wait().during(step)?;
+    made
+}
+
+fn write_maps(pid: i32, uids: &str, gids: &str) -> Result<(), SpawnError> {
+    let procfs = Procfs::open().during("open procfs")?;
+    procfs.write(format!("{pid}/uid_map"), uids).during("write uid_map")?;
+    procfs.write(format!("{pid}/gid_map"), gids).during("write gid_map")
 }
 
 /// The caller's way back to its own namespaces. Dropping it goes back as well, but cannot say why that

@@ -99,4 +99,8 @@ pub struct Changes {
     pub terminal: bool,
     /// Replaces the configured value when set.
     pub no_new_privileges: Option<bool>,
+    /// Replaces the configured profile of AppArmor when set.
+    pub apparmor_profile: Option<String>,
+    /// Replaces the configured context of SELinux when set.
+    pub selinux_label: Option<String>,
 }

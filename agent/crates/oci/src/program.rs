@@ -1,6 +1,8 @@
 //! The program of a container or of an exec, from `process` (OCI runtime-spec 1.3, config.md, "Process").
 
 use crate::identity::{CapabilitySets, Identity};
+use crate::labels::Labels;
+use crate::schedule::Schedule;
 use crate::spec::{ConsoleSize, Process};
 use edgelet_sys::console::Size;
 use oci_spec::runtime::PosixRlimitType;
@@ -24,6 +26,8 @@ pub(crate) struct Program {
     pub(crate) size: Option<Size>,
     /// How gladly the kernel kills it; untouched when absent.
     pub(crate) oom_score: Option<i32>,
+    pub(crate) schedule: Schedule,
+    pub(crate) labels: Labels,
 }
 
 /// A resource limit.
@@ -84,6 +88,8 @@ impl Program {
                 }
                 other => other,
             },
+            schedule: Schedule::parse(process)?,
+            labels: Labels::parse(process)?,
         })
     }
 }

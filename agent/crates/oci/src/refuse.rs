@@ -2,7 +2,7 @@
 //! lacks a protection or a limit is worse than none.
 
 use crate::spec::{IsSet, Linux, Process, Resources, Spec};
-use oci_spec::runtime::{LinuxMemory, LinuxSeccomp};
+use oci_spec::runtime::LinuxMemory;
 
 /// Looks for what is not supported in a whole configuration; answers the first property found.
 pub(crate) fn refuse_unsupported(spec: &Spec) -> Result<(), String> {
@@ -22,35 +22,14 @@ pub(crate) fn refuse_unsupported(spec: &Spec) -> Result<(), String> {
 pub(crate) fn refuse_in_process(process: &Process) -> Result<(), String> {
     let username = process.user.username().as_ref();
     refuse(&[
-        ("apparmorProfile", process.apparmor_profile),
-        ("selinuxLabel", process.selinux_label),
-        ("ioPriority", process.io_priority),
-        ("scheduler", process.scheduler),
-        ("execCPUAffinity", process.exec_cpu_affinity),
         ("commandLine", process.command_line),
         ("user.username", IsSet(username.is_some_and(|name| !name.is_empty()))),
     ])
 }
 
 fn refuse_in_linux(linux: &Linux) -> Result<(), String> {
-    refuse(&[
-        ("linux.netDevices", linux.net_devices),
-        ("linux.mountLabel", linux.mount_label),
-        ("linux.intelRdt", linux.intel_rdt),
-        ("linux.memoryPolicy", linux.memory_policy),
-        ("linux.personality", linux.personality),
-    ])?;
-    linux.seccomp.as_ref().map_or(Ok(()), refuse_in_seccomp)?;
+    refuse(&[("linux.intelRdt", linux.intel_rdt)])?;
     linux.resources.as_ref().map_or(Ok(()), refuse_in_resources)
-}
-
-fn refuse_in_seccomp(profile: &LinuxSeccomp) -> Result<(), String> {
-    let path = profile.listener_path().as_ref();
-    let metadata = profile.listener_metadata().as_ref();
-    refuse(&[
-        ("linux.seccomp.listenerPath", IsSet(path.is_some_and(|path| !path.as_os_str().is_empty()))),
-        ("linux.seccomp.listenerMetadata", IsSet(metadata.is_some_and(|text| !text.is_empty()))),
-    ])
 }
 
 fn refuse_in_resources(resources: &Resources) -> Result<(), String> {
@@ -84,7 +63,7 @@ mod tests {
         let cases = [
             (json!({"vm": {"kernel": {}}}), Err("vm")),
             (json!({"linux": {"intelRdt": {"closID": "x"}}}), Err("linux.intelRdt")),
-            (json!({"linux": {"intelRdt": {}, "mountLabel": ""}, "vm": null}), Ok(())),
+            (json!({"linux": {"intelRdt": {}}, "vm": null}), Ok(())),
             (json!({"linux": {"resources": {"memory": {"kernel": 0, "kernelTCP": 0}}}}), Ok(())),
             (
                 json!({"linux": {"resources": {"memory": {"kernel": 1}}}}),
@@ -94,21 +73,7 @@ mod tests {
                 json!({"linux": {"resources": {"memory": {"kernelTCP": 1}}}}),
                 Err("linux.resources.memory.kernelTCP"),
             ),
-            (
-                json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x"}}}),
-                Err("linux.seccomp.listenerPath"),
-            ),
-            (
-                json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}}}),
-                Err("linux.seccomp.listenerMetadata"),
-            ),
-            (json!({"process": process("apparmorProfile", json!("p"))}), Err("process.apparmorProfile")),
-            (
-                json!({"process": process("execCPUAffinity", json!({"initial": "0"}))}),
-                Err("process.execCPUAffinity"),
-            ),
             (json!({"process": process("user", json!({"username": "u"}))}), Err("process.user.username")),
-            (json!({"process": process("selinuxLabel", json!(""))}), Ok(())),
             (json!({}), Ok(())),
         ];
         for (config, want) in cases {

@@ -21,8 +21,13 @@ pub(crate) struct Rootfs {
 
 impl Rootfs {
     /// Mounts the root over itself, with everything the configuration lists and the device nodes.
-    /// The calling process is in the container's namespaces, and still sees the host's files.
-    pub(crate) fn furnish(config: &Config, cgroup: &cgroup::View) -> Result<Self, SpawnError> {
+    /// The calling process is in the container's namespaces, and still sees the host's files; `prepared` is, for
+    /// each of the mounts, what the creator opened.
+    pub(crate) fn furnish(
+        config: &Config,
+        cgroup: &cgroup::View,
+        prepared: &[Option<Tree>],
+    ) -> Result<Self, SpawnError> {
         // Nothing that is mounted here may travel to the host; what the host unmounts must go away here.
         mount::set_propagation(Path::new("/"), Propagation::Slave, true)
             .during("separate mounts from the host")?;
@@ -33,8 +38,8 @@ impl Rootfs {
         let tree = Tree::copy_fd(below.as_fd(), true).during(step())?;
         tree.attach(below.as_fd()).during(step())?;
         let root = tree.as_fd().try_clone_to_owned().and_then(reopened).during(step())?;
-        for mount in &config.mounts {
-            mount.carry_out(&root, cgroup)?;
+        for (mount, prepared) in config.mounts.iter().zip(prepared) {
+            mount.carry_out(&root, cgroup, prepared.as_ref())?;
         }
         if !config.mounts.iter().any(mounts::MountPlan::brings_host_devices) {
             devices::make(&root, config)?;

@@ -5,8 +5,8 @@
 
 pub use oci_spec::runtime::{
     Box as ConsoleSize, Capabilities, Capability, Hook, Hooks, LinuxBlockIo, LinuxCpu, LinuxDevice,
-    LinuxDeviceCgroup, LinuxHugepageLimit, LinuxIdMapping, LinuxMemory, LinuxNamespace, LinuxNetwork,
-    LinuxRdma, LinuxSeccomp, LinuxTimeOffset, Mount, PosixRlimit, Root, User,
+    LinuxDeviceCgroup, LinuxHugepageLimit, LinuxIdMapping, LinuxMemory, LinuxNamespace, LinuxNetDevice,
+    LinuxNetwork, LinuxRdma, LinuxSeccomp, LinuxTimeOffset, Mount, PosixRlimit, Root, User,
 };
 
 use serde::Deserialize;
@@ -75,19 +75,58 @@ pub struct Process {
     pub no_new_privileges: Option<bool>,
     /// How gladly the kernel kills it, -1000 to 1000; untouched when absent.
     pub oom_score_adj: Option<i32>,
+    /// The profile of AppArmor that it gets.
+    pub apparmor_profile: Option<String>,
+    /// The context of SELinux that it gets.
+    pub selinux_label: Option<String>,
+    /// Its turn on the processors.
+    pub scheduler: Option<Scheduler>,
+    /// Its turn at block devices.
+    pub io_priority: Option<IoPriority>,
+    /// The processors of an exec.
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<ExecCpuAffinity>,
 
     #[serde(default)]
-    pub(crate) apparmor_profile: IsSet,
-    #[serde(default)]
-    pub(crate) selinux_label: IsSet,
-    #[serde(default)]
-    pub(crate) io_priority: IsSet,
-    #[serde(default)]
-    pub(crate) scheduler: IsSet,
-    #[serde(default, rename = "execCPUAffinity")]
-    pub(crate) exec_cpu_affinity: IsSet,
-    #[serde(default)]
     pub(crate) command_line: IsSet,
+}
+
+/// A scheduling policy (sched(7)); one without a policy says nothing.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Scheduler {
+    /// A `SCHED_*` name.
+    pub policy: Option<String>,
+    /// -20 to 19.
+    pub nice: Option<i32>,
+    /// 1 to 99, for real-time policies.
+    pub priority: Option<i32>,
+    /// `SCHED_FLAG_*` names.
+    pub flags: Option<Vec<String>>,
+    /// Nanoseconds, for the deadline policy.
+    pub runtime: Option<u64>,
+    /// Nanoseconds, for the deadline policy.
+    pub deadline: Option<u64>,
+    /// Nanoseconds, for the deadline policy.
+    pub period: Option<u64>,
+}
+
+/// A class and a level at block devices (ioprio_set(2)); one without a class says nothing.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct IoPriority {
+    /// An `IOPRIO_CLASS_*` name.
+    pub class: Option<String>,
+    /// 0 to 7, the lower the more.
+    pub priority: Option<i64>,
+}
+
+/// The processors of a further process, as lists such as `0-3,7`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ExecCpuAffinity {
+    /// Before it comes into the container's groups.
+    pub initial: Option<String>,
+    /// After that.
+    #[serde(rename = "final")]
+    pub last: Option<String>,
 }
 
 /// The five sets of capabilities(7), by name. They may hold names that this program does not know.
@@ -133,17 +172,37 @@ pub struct Linux {
     pub readonly_paths: Option<Vec<String>>,
     /// Of the clocks of a new time namespace, by their names.
     pub time_offsets: Option<HashMap<String, LinuxTimeOffset>>,
+    /// Network devices that it gets, by their names on the host.
+    pub net_devices: Option<HashMap<String, LinuxNetDevice>>,
+    /// The context of SELinux for its file systems.
+    pub mount_label: Option<String>,
+    /// Where its memory comes from.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// Its execution domain.
+    pub personality: Option<Personality>,
 
     #[serde(default)]
-    pub(crate) net_devices: IsSet,
-    #[serde(default)]
-    pub(crate) mount_label: IsSet,
-    #[serde(default)]
     pub(crate) intel_rdt: IsSet,
-    #[serde(default)]
-    pub(crate) memory_policy: IsSet,
-    #[serde(default)]
-    pub(crate) personality: IsSet,
+}
+
+/// Where memory comes from on machines with several nodes (set_mempolicy(2)); one without a mode says nothing.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct MemoryPolicy {
+    /// An `MPOL_*` name.
+    pub mode: Option<String>,
+    /// Nodes as a list such as `0-3,7`.
+    pub nodes: Option<String>,
+    /// `MPOL_F_*` names.
+    pub flags: Option<Vec<String>>,
+}
+
+/// The system that programs are told they run on (personality(2)); one without a domain says nothing.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Personality {
+    /// `LINUX` or `LINUX32`.
+    pub domain: Option<String>,
+    /// The specification has none yet.
+    pub flags: Option<Vec<String>>,
 }
 
 /// Limits of a control group, as written.

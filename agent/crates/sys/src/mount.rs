@@ -137,6 +137,17 @@ impl Tree {
         self.mount_setattr(&MountAttributes { set: attributes.set, clear, ..MountAttributes::default() }, all)
     }
 
+    /// Shows owners of files as a user namespace maps them, in the top mount or in all (Linux 5.12, `ENOSYS`
+    /// before). The tree must be detached, and no such namespace is on it yet.
+    pub fn set_id_map(&self, user_namespace: BorrowedFd<'_>, all: bool) -> io::Result<()> {
+        const ID_MAP: u64 = 0x10_0000;
+        let user_namespace = u64::from(user_namespace.as_raw_fd().unsigned_abs());
+        self.mount_setattr(
+            &MountAttributes { set: ID_MAP, user_namespace, ..MountAttributes::default() },
+            all,
+        )
+    }
+
     /// Changes how mounts travel from and to this one, or this and all below.
     pub fn set_propagation(&self, propagation: Propagation, all: bool) -> io::Result<()> {
         let flag = propagation.flag();

@@ -76,6 +76,16 @@ pub fn spawn_sibling(namespaces: u64, main: impl FnOnce() -> i32) -> io::Result<
     }
 }
 
+/// As [`spawn`], in the caller's namespaces and with its descriptors, not copies of them: what one opens, the
+/// other has.
+pub(crate) fn spawn_with_our_descriptors(main: impl FnOnce() -> i32) -> io::Result<Child> {
+    assert_one_thread()?;
+    match clone_with(libc::CLONE_FILES as u64, None)? {
+        Some(child) => Ok(child),
+        None => run_and_exit(main),
+    }
+}
+
 fn run_and_exit(main: impl FnOnce() -> i32) -> ! {
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(main)).unwrap_or(PANICKED);
     // SAFETY: ends the process without running what the parent registered to be run at its exit.

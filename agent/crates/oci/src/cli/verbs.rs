@@ -170,11 +170,6 @@ const EXEC: Known = Known {
 
 fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
     let (arguments, rest) = Arguments::leading(words, &EXEC).map_err(usage)?;
-    for option in ["process-label", "apparmor"] {
-        if arguments.value(option).is_some_and(|value| !value.is_empty()) {
-            return Err(usage(UsageError::not_supported(&format!("--{option}"))));
-        }
-    }
     let (id, program) = match rest.split_first() {
         Some((id, program)) => (Id::parse(id).map_err(|error| error.to_string())?, program),
         None => return Err(usage(UsageError::Missing("container id"))),
@@ -246,6 +241,8 @@ fn exec_process(arguments: &Arguments, program: &[String]) -> Result<ExecProcess
         capabilities: both("cap", "c"),
         terminal: arguments.has("tty") || arguments.has("t"),
         no_new_privileges: arguments.has("no-new-privs").then_some(true),
+        apparmor_profile: given(arguments, "apparmor").map(str::to_owned),
+        selinux_label: given(arguments, "process-label").map(str::to_owned),
     }))
 }
 

@@ -14,9 +14,11 @@
 
 mod assemble;
 mod default;
+mod introduction;
 mod numbers;
 
 pub use default::default_profile;
+pub(crate) use introduction::Introduction;
 
 use crate::error::CreateError;
 use assemble::{Action, Condition, Convention, Rule};
@@ -27,12 +29,25 @@ use oci_spec::runtime::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 /// A profile, ready to be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
     pub(crate) program: Vec<Instruction>,
     flags: u32,
+    /// Who decides about calls that the profile leaves to somebody else.
+    pub(crate) decider: Option<Decider>,
+}
+
+/// Where the descriptor for such decisions goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decider {
+    /// A stream socket.
+    pub(crate) path: PathBuf,
+    /// Passed on as it is.
+    pub(crate) metadata: Option<String>,
 }
 
 impl Filter {
@@ -58,19 +73,34 @@ impl Filter {
                 program.len()
             )));
         }
-        let flags = profile.flags().iter().flatten().map(|flag| self::flag(*flag));
-        let flags = flags.collect::<Result<Vec<_>, _>>()?.into_iter().fold(0, |all, flag| all | flag);
-        Ok(Self { program, flags })
+        let flags = profile.flags().iter().flatten().fold(0, |all, flag| all | self::flag(*flag));
+        Ok(Self { program, flags, decider: decider(profile)? })
     }
 
-    /// Puts the filter on the calling process for good.
-    pub(crate) fn install(&self) -> io::Result<()> {
-        seccomp::install(&self.program, self.flags)
+    /// Puts the filter on the calling process for good. Where somebody else decides about calls, `give` gets the
+    /// descriptor for it; see [`seccomp::install_notifying`].
+    pub(crate) fn install(&self, give: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()> {
+        match self.decider {
+            Some(_) => seccomp::install_notifying(&self.program, self.flags, give),
+            None => seccomp::install(&self.program, self.flags),
+        }
     }
 }
 
 /// `BPF_MAXINSNS`.
 const LENGTH_LIMIT: usize = 4096;
+
+/// A listener is only of use to calls that are left to it, and they wait for ever without one.
+fn decider(profile: &LinuxSeccomp) -> Result<Option<Decider>, CreateError> {
+    let rules = profile.syscalls().iter().flatten().map(LinuxSyscall::action);
+    if !rules.chain([profile.default_action()]).any(|action| action == LinuxSeccompAction::ScmpActNotify) {
+        return Ok(None);
+    }
+    match profile.listener_path().clone().filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => Ok(Some(Decider { path, metadata: profile.listener_metadata().clone() })),
+        None => Err(invalid("SCMP_ACT_NOTIFY needs listenerPath".to_owned())),
+    }
+}
 
 fn rules(profile: &LinuxSeccomp, convention: &Numbers) -> Result<BTreeMap<u32, Vec<Rule>>, CreateError> {
     let mut rules: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
@@ -112,6 +142,9 @@ fn condition(arg: &LinuxSeccompArg) -> Result<Condition, CreateError> {
 
 fn action(action: LinuxSeccompAction, value: Option<u32>) -> Result<Action, CreateError> {
     use LinuxSeccompAction::*;
+    if value.is_some() && !matches!(action, ScmpActErrno | ScmpActTrace) {
+        return Err(invalid(format!("errnoRet means nothing with {action}")));
+    }
     let data = match value.unwrap_or(libc::EPERM.unsigned_abs()) {
         value @ 0..=0xffff => value,
         other => return Err(invalid(format!("errnoRet {other} is too large"))),
@@ -124,20 +157,16 @@ fn action(action: LinuxSeccompAction, value: Option<u32>) -> Result<Action, Crea
         ScmpActTrace => 0x7ff0_0000 | data,
         ScmpActLog => 0x7ffc_0000,
         ScmpActAllow => 0x7fff_0000,
-        ScmpActNotify => {
-            return Err(CreateError::NotSupported { field: "linux.seccomp: SCMP_ACT_NOTIFY".to_owned() });
-        }
+        ScmpActNotify => 0x7fc0_0000,
     }))
 }
 
-fn flag(flag: LinuxSeccompFilterFlag) -> Result<u32, CreateError> {
+fn flag(flag: LinuxSeccompFilterFlag) -> u32 {
     match flag {
-        LinuxSeccompFilterFlag::SeccompFilterFlagLog => Ok(seccomp::LOG),
-        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => Ok(seccomp::SYNC_THREADS),
-        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => Ok(seccomp::ALLOW_SPECULATION),
-        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => Err(CreateError::NotSupported {
-            field: "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV".to_owned(),
-        }),
+        LinuxSeccompFilterFlag::SeccompFilterFlagLog => seccomp::LOG,
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => seccomp::SYNC_THREADS,
+        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => seccomp::ALLOW_SPECULATION,
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => seccomp::WAIT_KILLABLE,
     }
 }
 

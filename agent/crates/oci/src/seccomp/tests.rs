@@ -95,7 +95,8 @@ fn a_call_of_the_processor_in_a_profile_makes_no_call_of_linux_old() {
     let allowed = || vec![Rule { conditions: vec![], action: Action(ALLOW) }];
     let rules = BTreeMap::from([(3, allowed()), (numbers::PRIVATE + 5, allowed())]);
     let convention = Convention { audit: NATIVE, has_x32: false, rules };
-    let filter = Filter { program: assemble::assemble(&[convention], Action(EPERM)), flags: 0 };
+    let filter =
+        Filter { program: assemble::assemble(&[convention], Action(EPERM)), flags: 0, decider: None };
     for (number, want) in [
         (2, EPERM),
         (3, ALLOW),
@@ -230,15 +231,30 @@ fn conditions_on_one_argument_are_alternatives_and_on_several_all_must_hold() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_by_name() {
+fn what_contradicts_itself_is_refused() {
     let refused = |profile: Value| {
         let profile: LinuxSeccomp = serde_json::from_value(profile).expect("a profile");
         Filter::compile(&profile).expect_err("refused").to_string()
     };
-    assert!(refused(json!({"defaultAction": "SCMP_ACT_NOTIFY"})).contains("SCMP_ACT_NOTIFY"));
-    let flags =
-        json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]});
-    assert!(refused(flags).contains("WAIT_KILLABLE_RECV"));
+    assert!(refused(json!({"defaultAction": "SCMP_ACT_NOTIFY"})).contains("needs listenerPath"));
+    let number = json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1});
+    assert!(refused(number).contains("errnoRet means nothing with SCMP_ACT_ALLOW"));
+}
+
+#[test]
+fn there_is_a_decider_exactly_when_calls_are_left_to_one() {
+    let decider = |action: &str| {
+        let rule = json!({"names": ["mkdir"], "action": action});
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s", "listenerMetadata": "m", "syscalls": [rule],
+            "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+        });
+        let profile: LinuxSeccomp = serde_json::from_value(profile).expect("a profile");
+        Filter::compile(&profile).expect("compiles").decider
+    };
+    let named = Decider { path: PathBuf::from("/s"), metadata: Some("m".to_owned()) };
+    assert_eq!(decider("SCMP_ACT_NOTIFY"), Some(named));
+    assert_eq!(decider("SCMP_ACT_ERRNO"), None);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn a_user_namespace_maps_ids_and_root_inside_is_nobody_outside() {
         config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     });
     std::os::unix::fs::chown(bundle.inside(""), Some(100_000), Some(100_000)).expect("chown");
-    open_path(&bundle);
+    bundle.open_path();
     let out = bundle.run().good();
     let mut lines = out.lines();
     assert_eq!(lines.next(), Some("0"));
@@ -93,7 +93,7 @@ fn a_user_namespace_of_another_container_can_be_joined() {
     };
     let first = Bundle::args(&["sleep", "100"]).with(with_user);
     std::os::unix::fs::chown(first.inside(""), Some(100_000), Some(100_000)).expect("chown");
-    open_path(&first);
+    first.open_path();
     first.create().good();
     let path = format!("/proc/{}/ns/user", first.pid());
     let second = Bundle::script("readlink /proc/self/ns/user; id -u").with(|config| {
@@ -103,16 +103,10 @@ fn a_user_namespace_of_another_container_can_be_joined() {
             .push(json!({"type": "user", "path": path}));
     });
     std::os::unix::fs::chown(second.inside(""), Some(100_000), Some(100_000)).expect("chown");
-    open_path(&second);
+    second.open_path();
     let out = second.run().good();
     let theirs = fs::read_link(&path).expect("namespace");
     assert_eq!(out, format!("{}\n0\n", theirs.to_string_lossy()));
-}
-
-/// Root inside is nobody outside, and must be able to walk to its root directory.
-fn open_path(bundle: &Bundle) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(bundle.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
 }
 
 #[test]
@@ -163,4 +157,58 @@ fn settings_of_own_namespaces_are_set_and_those_of_the_host_are_refused() {
     let before = fs::read_to_string("/proc/sys/vm/swappiness").expect("setting");
     Bundle::script("true").with(set("vm.swappiness", "7")).run().bad();
     assert_eq!(fs::read_to_string("/proc/sys/vm/swappiness").expect("setting"), before);
+}
+
+/// Its network namespace on the host's side, with one end of a pair of devices.
+struct Network(String);
+
+impl Network {
+    fn with_device(device: &str, address: &str) -> Self {
+        let name = format!("edgelet-test-{}-{device}", std::process::id());
+        let ip = |words: &str| {
+            let status = std::process::Command::new("ip").args(words.split(' ')).status();
+            status.is_ok_and(|status| status.success())
+        };
+        assert!(ip(&format!("netns add {name}")));
+        let made = Self(name);
+        let inside = |words: &str| ip(&format!("-n {} {words}", made.0));
+        assert!(inside(&format!("link add {device} type veth peer name other")));
+        assert!(inside(&format!("addr add {address} dev {device}")));
+        made
+    }
+
+    /// Starts the runtime in it. Not by `ip netns exec`, which hides the cgroup trees.
+    fn start(&self, bundle: &Bundle, verb: &str) -> std::process::Output {
+        let run = bundle.command();
+        let mut command = std::process::Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.0)).arg(run.get_program()).args(run.get_args());
+        command.args([verb, "--bundle", bundle.bundle(), &bundle.id]).output().expect("nsenter")
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_network_device_is_handed_over_with_its_address_and_switched_on() {
+    if !is_ours() {
+        return;
+    }
+    let network = Network::with_device("given0", "10.99.0.1/24");
+    let mut bundle = Bundle::script("ip addr show dev taken0; ip link show other 2>/dev/null || echo alone");
+    bundle.config()["linux"]["netDevices"] = json!({"given0": {"name": "taken0"}});
+    // The runtime starts where the device is.
+    let output = network.start(&bundle, "run");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        out.contains("inet 10.99.0.1/24") && out.contains("UP") && out.ends_with("alone\n"),
+        "{out}{err}"
+    );
+
+    bundle.config()["linux"]["netDevices"] = json!({"nothing0": {}});
+    let output = network.start(&bundle, "create");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("move network device nothing0"), "{output:?}");
 }

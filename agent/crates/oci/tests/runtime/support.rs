@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A bundle with its own state root; whatever is left of its container goes away with it.
 pub(crate) struct Bundle {
@@ -47,9 +47,9 @@ pub(crate) fn is_ours() -> bool {
 }
 
 const PROGRAMS: &[&str] = &[
-    "sh", "cat", "chmod", "echo", "grep", "head", "hostname", "id", "ip", "kill", "ls", "mkdir", "mount",
-    "mv", "pwd", "readlink", "rm", "sed", "sleep", "sort", "stat", "stty", "touch", "tr", "true", "tty",
-    "umount", "wc",
+    "sh", "cat", "chmod", "echo", "grep", "head", "hostname", "id", "ionice", "ip", "kill", "ls", "mkdir",
+    "mount", "mv", "pwd", "readlink", "rm", "sed", "sleep", "sort", "stat", "stty", "touch", "tr", "true",
+    "tty", "umount", "uname", "wc",
 ];
 
 impl Bundle {
@@ -92,6 +92,28 @@ impl Bundle {
     /// A path in the container's root, from outside.
     pub(crate) fn inside(&self, path: &str) -> PathBuf {
         self.dir.path().join("rootfs").join(path)
+    }
+
+    /// Lets everybody walk to the root directory: root in a user namespace is nobody outside.
+    pub(crate) fn open_path(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(self.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+
+    /// Gives the container a user namespace that maps ids from 0 on to those of the host from `first` on.
+    pub(crate) fn map_users(&mut self, first: u32) {
+        let mappings = json!([{"containerID": 0, "hostID": first, "size": 65536}]);
+        let linux = &mut self.config["linux"];
+        linux["namespaces"].as_array_mut().expect("namespaces").push(json!({"type": "user"}));
+        linux["uidMappings"] = mappings.clone();
+        linux["gidMappings"] = mappings;
+        std::os::unix::fs::chown(self.inside(""), Some(first), Some(first)).expect("chown");
+        self.open_path();
+    }
+
+    /// Adds a mount after all others.
+    pub(crate) fn add_mount(&mut self, mount: Value) {
+        self.config["mounts"].as_array_mut().expect("mounts").push(mount);
     }
 
     /// Where the runtime keeps its state.
@@ -138,6 +160,16 @@ impl Bundle {
     /// What a created container has written so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.path().join("output")).expect("output")
+    }
+
+    /// Waits until a created container has written exactly this.
+    #[track_caller]
+    pub(crate) fn wait_for_output(&self, wanted: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.output() != wanted {
+            assert!(Instant::now() < deadline, "{:?} is not {wanted:?}", self.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// A verb that takes just the id.

@@ -1,0 +1,83 @@
+//! Owners of files, seen through mappings.
+
+use crate::support::{Bundle, is_ours};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+/// A directory of the host with a file in it, both of one owner.
+fn shared(bundle: &Bundle, uid: u32, gid: u32) -> PathBuf {
+    let shared = bundle.path().join("shared");
+    fs::create_dir(&shared).expect("mkdir");
+    fs::write(shared.join("file"), "content\n").expect("write");
+    for path in [&shared, &shared.join("file")] {
+        chown(path, Some(uid), Some(gid)).expect("chown");
+    }
+    shared
+}
+
+fn bound(source: &Path, options: &[&str]) -> Value {
+    json!({"destination": "/mapped", "type": "bind", "source": source, "options": options})
+}
+
+#[test]
+fn a_bound_directory_shows_other_owners_and_takes_files_for_them() {
+    let mapping = |on_disk: u32, shown: u32| json!([{"containerID": on_disk, "hostID": shown, "size": 1}]);
+    let mut bundle = Bundle::script("stat -c %u:%g /mapped/file; touch /mapped/made");
+    let shared = shared(&bundle, 1000, 1001);
+    let mut mount = bound(&shared, &["bind", "idmap"]);
+    mount["uidMappings"] = mapping(1000, 0);
+    mount["gidMappings"] = mapping(1001, 0);
+    bundle.add_mount(mount);
+    assert_eq!(bundle.run().good(), "0:0\n");
+    let made = fs::metadata(shared.join("made")).expect("made");
+    assert_eq!((made.uid(), made.gid()), (1000, 1001));
+}
+
+#[test]
+fn without_mappings_of_its_own_a_mount_has_those_of_the_container() {
+    let mut bundle = Bundle::script("stat -c %u /mapped/file /plain/file");
+    let shared = shared(&bundle, 7, 7);
+    bundle.map_users(100_000);
+    bundle.add_mount(bound(&shared, &["bind", "idmap"]));
+    let mut plain = bound(&shared, &["bind"]);
+    plain["destination"] = "/plain".into();
+    bundle.add_mount(plain);
+    assert_eq!(bundle.run().good(), "7\n65534\n");
+}
+
+#[test]
+fn a_source_where_only_the_host_may_go_can_be_bound() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bundle = Bundle::script("cat /mapped/file");
+    let private = bundle.path().join("private");
+    fs::create_dir(&private).expect("mkdir");
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).expect("chmod");
+    fs::rename(shared(&bundle, 100_000, 100_000), private.join("shared")).expect("rename");
+    bundle.map_users(100_000);
+    bundle.add_mount(bound(&private.join("shared"), &["bind"]));
+    assert_eq!(bundle.run().good(), "content\n");
+}
+
+#[test]
+fn mappings_that_make_no_sense_are_refused() {
+    if !is_ours() {
+        return;
+    }
+    let refused = |mount: Value| {
+        let mut bundle = Bundle::args(&["true"]);
+        bundle.add_mount(mount);
+        bundle.create().bad()
+    };
+    let with = |mut mount: Value, field: &str| {
+        mount[field] = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+        mount
+    };
+    let plain = bound(Path::new("/tmp"), &["bind", "idmap"]);
+    assert!(refused(plain.clone()).contains("needs mappings"));
+    assert!(refused(with(plain, "uidMappings")).contains("needs both"));
+    let tmpfs = json!({"destination": "/mapped", "type": "tmpfs", "source": "tmpfs"});
+    let tmpfs = with(with(tmpfs, "uidMappings"), "gidMappings");
+    assert!(refused(tmpfs).contains("only be mapped on a bind mount"));
+}
