@@ -107,7 +107,7 @@ pub(crate) fn update(runtime: &Runtime, id: &Id, limits: &Resources) -> Result<(
     // On version 2 further rules for devices could only narrow those in force, and callers repeat them.
     let mut limits = Resources { devices: None, ..limits.clone() };
     limits.pids = limits.pids.filter(|pids| pids.limit != Some(0));
-    Ok(record.cgroup(id)?.limit(&limits)?)
+    Ok(record.cgroup(id)?.change(&limits)?)
 }
 
 /// See [`Runtime::statistics`].

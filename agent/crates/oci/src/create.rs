@@ -31,8 +31,12 @@ pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State
     let mut config = Config::load(&options.bundle)?;
     config.label(Modules::find());
     console::check(config.program.terminal, options.console.as_ref()).map_err(CreateError::Config)?;
-    let cgroup =
-        Cgroup::new(config.linux.cgroups_path.as_deref(), &options.id).map_err(CreateError::Config)?;
+    let wanted = config.linux.cgroups_path.as_deref();
+    let cgroup = match options.systemd_cgroup {
+        true => Cgroup::by_manager(wanted, &options.id),
+        false => Cgroup::new(wanted, &options.id),
+    }
+    .map_err(CreateError::Config)?;
 
     let entry = Entry::new(runtime.root(), &options.id);
     let made = entry.make_and_hold().during("make state directory").map_err(CreateError::from)?;
@@ -123,11 +127,11 @@ fn build(
         keep_keyring: options.keep_keyring,
     };
     // Before the process exists, so that it is never without its limits.
-    cgroup.make(config.limits.as_ref())?;
+    cgroup.prepare(config.limits.as_ref())?;
     let birthplace = cgroup.birthplace()?;
     let (child, born_inside) = spawn(&config.namespaces, birthplace, birth, &channel, theirs)?;
     if !born_inside {
-        cgroup.join(child.pid()).inspect_err(|_| end(&child))?;
+        cgroup.admit(child.pid(), config.limits.as_ref()).inspect_err(|_| end(&child))?;
     }
     let finished = set_up(entry, record, config, options, &channel, &child);
     if finished.is_err() {

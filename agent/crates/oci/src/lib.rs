@@ -60,6 +60,7 @@ mod cgroup;
 mod features;
 mod hooks;
 mod record;
+mod systemd;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

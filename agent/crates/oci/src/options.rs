@@ -20,6 +20,9 @@ pub struct CreateOptions {
     pub preserve_fds: u32,
     /// Keep the caller's session keyring instead of joining a new one.
     pub keep_keyring: bool,
+    /// Have the service manager make the control groups; the configuration then names a scope
+    /// (`SLICE:PREFIX:NAME`).
+    pub systemd_cgroup: bool,
 }
 
 impl CreateOptions {
@@ -32,6 +35,7 @@ impl CreateOptions {
             pid_file: None,
             preserve_fds: 0,
             keep_keyring: false,
+            systemd_cgroup: false,
         }
     }
 }

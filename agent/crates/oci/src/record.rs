@@ -34,6 +34,9 @@ pub(crate) struct Record {
     id: String,
     bundle: PathBuf,
     cgroup: PathBuf,
+    /// Whether a service manager made the groups.
+    #[serde(default)]
+    systemd_cgroup: bool,
     created: UnixMillis,
     /// The configuration's, to be shown.
     oci_version: String,
@@ -63,6 +66,7 @@ impl Record {
             id: id.to_string(),
             bundle: config.bundle.clone(),
             cgroup: cgroup.path().to_owned(),
+            systemd_cgroup: cgroup.is_by_manager(),
             created: UnixMillis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
             oci_version: config.spec.oci_version.clone(),
             annotations: config.spec.annotations.clone().unwrap_or_default(),
@@ -84,7 +88,8 @@ impl Record {
     }
 
     pub(crate) fn cgroup(&self, id: &Id) -> Result<Cgroup, ControlError> {
-        Cgroup::new(Some(&self.cgroup), id).map_err(|reason| ControlError::Record { id: id.clone(), reason })
+        Cgroup::earlier(&self.cgroup, self.systemd_cgroup, id)
+            .map_err(|reason| ControlError::Record { id: id.clone(), reason })
     }
 
     /// The first process, open, if it still lives.

@@ -400,11 +400,14 @@ fn swap_step(limit: Option<i64>, both: Option<i64>) -> Result<Option<Step>, Stri
 /// Shares of version 1 (2 to 262144, 1024 without a wish) as a weight of version 2 (1 to 10000, 100
 /// without a wish). The curve goes through all three, which a straight line would not:
 /// `10 ^ ((log₂² s + 125 log₂ s) / 612 - 7/34)`, the one that other runtimes use since 2025.
-fn weight_of(shares: u64) -> u64 {
-    let log = (shares.clamp(2, 262_144) as f64).log2();
+pub(crate) fn weight_of(shares: u64) -> u64 {
+    const MOST_SHARES: u32 = 262_144;
+    const MOST_WEIGHT: u32 = 10_000;
+    let log = f64::from(u32::try_from(shares).unwrap_or(MOST_SHARES).clamp(2, MOST_SHARES)).log2();
     let weight = 10f64.powf((log * log + 125.0 * log) / 612.0 - 7.0 / 34.0);
-    // Rounded up, but not for what is a whole number but for the last bits.
-    (weight - 1e-6).ceil().clamp(1.0, 10_000.0) as u64
+    // Rounded up, but not what is a whole number save for its last bits.
+    let is_enough = |whole: &u32| f64::from(*whole) >= weight - 1e-6;
+    (1..MOST_WEIGHT).find(is_enough).unwrap_or(MOST_WEIGHT).into()
 }
 
 /// A weight of version 1 (10 to 1000) on the scale of version 2 (1 to 10000).

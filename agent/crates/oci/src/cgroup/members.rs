@@ -62,6 +62,11 @@ impl Cgroup {
 
     /// Kills what is left inside and removes the groups; what is not there is fine.
     pub(crate) fn remove(&self) -> Result<(), SpawnError> {
+        if let Some(scope) = &self.scope {
+            // It would make the groups of a scope that it believes to be there again.
+            self.kill().map_err(failed)?;
+            scope.stop()?;
+        }
         // The usual case: everything in them has ended.
         let left = remove_all(self.trees.iter().map(|tree| tree.directory(&self.path)))?;
         if left.is_empty() {

@@ -7,6 +7,7 @@ pub mod stats;
 mod trees;
 mod view;
 
+pub(crate) use limits::weight_of;
 pub use stats::Statistics;
 pub use trees::mode;
 pub(crate) use view::View;
@@ -14,6 +15,7 @@ pub(crate) use view::View;
 use crate::Id;
 use crate::error::SpawnError;
 use crate::spec::Resources;
+use crate::systemd::Scope;
 use limits::{Setting, Step};
 use nix::errno::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -27,6 +29,8 @@ use trees::{Tree, Trees, Version};
 pub(crate) struct Cgroup {
     path: PathBuf,
     trees: Trees,
+    /// Where a service manager makes the groups.
+    scope: Option<Scope>,
 }
 
 impl Cgroup {
@@ -40,8 +44,25 @@ impl Cgroup {
         if names.clone().count() == 0 || !names.clone().all(|part| matches!(part, Component::Normal(_))) {
             return Err(format!("linux.cgroupsPath {path:?} must name a group below the root"));
         }
-        let trees = Trees::find().map_err(|error| format!("look for cgroup trees: {error}"))?;
-        Ok(Self { path: Path::new("/").join(names.collect::<PathBuf>()), trees })
+        Ok(Self { path: Path::new("/").join(names.collect::<PathBuf>()), trees: find_trees()?, scope: None })
+    }
+
+    /// The same, made by the service manager: the configuration names a scope.
+    pub(crate) fn by_manager(wanted: Option<&Path>, id: &Id) -> Result<Self, String> {
+        let scope = Scope::parse(wanted, id)?;
+        Ok(Self { path: scope.path(), trees: find_trees()?, scope: Some(scope) })
+    }
+
+    /// Groups that were made earlier.
+    pub(crate) fn earlier(path: &Path, by_manager: bool, id: &Id) -> Result<Self, String> {
+        let scope = || Scope::of_path(path).ok_or_else(|| format!("{} is no scope", path.display()));
+        let scope = by_manager.then(scope).transpose()?;
+        Ok(Self { scope, ..Self::new(Some(path), id)? })
+    }
+
+    /// Whether a service manager makes the groups.
+    pub(crate) fn is_by_manager(&self) -> bool {
+        self.scope.is_some()
     }
 
     /// The path below the root of a tree, with a leading slash.
@@ -49,8 +70,33 @@ impl Cgroup {
         &self.path
     }
 
-    /// Makes the groups and sets their limits. Nobody is in them yet.
-    pub(crate) fn make(&self, limits: Option<&Resources>) -> Result<(), SpawnError> {
+    /// Makes the groups and sets their limits, before there is a process for them. A service manager makes none
+    /// without one.
+    pub(crate) fn prepare(&self, limits: Option<&Resources>) -> Result<(), SpawnError> {
+        match self.scope {
+            Some(_) => Ok(()),
+            None => self.make(limits),
+        }
+    }
+
+    /// Puts the container's first process into the groups.
+    pub(crate) fn admit(&self, pid: i32, limits: Option<&Resources>) -> Result<(), SpawnError> {
+        if let Some(scope) = &self.scope {
+            scope.start(pid, limits, self.trees.is_unified())?;
+            self.make(limits)?;
+        }
+        self.join(pid)
+    }
+
+    /// Changes limits.
+    pub(crate) fn change(&self, limits: &Resources) -> Result<(), SpawnError> {
+        if let Some(scope) = &self.scope {
+            scope.change(limits, self.trees.is_unified())?;
+        }
+        self.limit(limits)
+    }
+
+    fn make(&self, limits: Option<&Resources>) -> Result<(), SpawnError> {
         for tree in self.trees.iter() {
             let directory = tree.directory(&self.path);
             match tree.version() {
@@ -62,8 +108,7 @@ impl Cgroup {
         limits.map_or(Ok(()), |limits| self.limit(limits))
     }
 
-    /// Sets limits.
-    pub(crate) fn limit(&self, limits: &Resources) -> Result<(), SpawnError> {
+    fn limit(&self, limits: &Resources) -> Result<(), SpawnError> {
         for step in limits::plan(limits, self).map_err(failed)? {
             self.carry_out(&step)?;
         }
@@ -118,9 +163,11 @@ impl Cgroup {
         write(&tree.directory(&self.path).join(&setting.file), &setting.value)
     }
 
-    /// The group as a directory in which a process can be born, where it has no other one to be put into.
+    /// The group as a directory in which a process can be born, where it is there and there is no other one to be
+    /// put into.
     pub(crate) fn birthplace(&self) -> Result<Option<OwnedFd>, SpawnError> {
-        let Some(tree) = self.trees.unified().filter(|_| self.trees.is_unified()) else { return Ok(None) };
+        let only_tree = self.trees.unified().filter(|_| self.trees.is_unified() && self.scope.is_none());
+        let Some(tree) = only_tree else { return Ok(None) };
         let directory = tree.directory(&self.path);
         match File::open(&directory) {
             Ok(open) => Ok(Some(open.into())),
@@ -155,7 +202,7 @@ impl Cgroup {
             return Err(failed(format!("{} is not a group below the container's", below.display())));
         }
         let path = self.path.join(names.collect::<PathBuf>());
-        Self { path, trees: self.trees.clone() }.join(pid)
+        Self { path, ..self.clone() }.join(pid)
     }
 
     fn follow(&self, pid: i32, init: i32) -> io::Result<()> {
@@ -193,6 +240,10 @@ impl limits::Group for Cgroup {
     fn read(&self, controller: &str, file: &str) -> Option<String> {
         fs::read_to_string(self.trees.with(controller)?.directory(&self.path).join(file)).ok()
     }
+}
+
+fn find_trees() -> Result<Trees, String> {
+    Trees::find().map_err(|error| format!("look for cgroup trees: {error}"))
 }
 
 fn make_version_1(tree: &Tree, directory: &Path) -> io::Result<()> {

@@ -44,7 +44,7 @@ fn run(args: &[OsString]) -> Result<u8, String> {
     let report = Report::open(global.log.as_deref(), global.json, global.debug)
         .map_err(|error| format!("open log: {error}"))?;
     report.install();
-    verbs::run(verb, rest, &global.root).inspect_err(|message| report.error(message))
+    verbs::run(verb, rest, &global.root, global.systemd_cgroup).inspect_err(|message| report.error(message))
 }
 
 /// What stands before the verb.
@@ -54,6 +54,7 @@ struct Global {
     log: Option<PathBuf>,
     json: bool,
     debug: bool,
+    systemd_cgroup: bool,
     help: bool,
     version: bool,
 }
@@ -65,12 +66,11 @@ impl Global {
             values: &["root", "log", "log-format", "rootless", "cgroup-manager"],
         };
         let (options, rest) = Arguments::leading(words, &known)?;
-        // Our groups are made through the file system; a caller that insists on systemd must know.
-        if options.has("systemd-cgroup")
-            || options.value("cgroup-manager").is_some_and(|name| name != "cgroupfs")
-        {
-            return Err(UsageError::not_supported("--systemd-cgroup"));
-        }
+        let systemd_cgroup = match options.value("cgroup-manager") {
+            None | Some("cgroupfs") => options.has("systemd-cgroup"),
+            Some("systemd") => true,
+            Some(other) => return Err(UsageError::bad("--cgroup-manager", other)),
+        };
         if options.value("rootless").is_some_and(|value| !["false", "auto"].contains(&value)) {
             return Err(UsageError::not_supported("--rootless"));
         }
@@ -85,6 +85,7 @@ impl Global {
             log: options.value("log").map(PathBuf::from),
             json,
             debug: options.has("debug"),
+            systemd_cgroup,
             help: options.has("help") || options.has("h"),
             version: options.has("version") || options.has("v"),
         };

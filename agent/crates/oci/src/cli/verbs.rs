@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub(super) const HELP: &str = "\
-usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] COMMAND
+usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] COMMAND
 
   create  ID [-b BUNDLE] [--console-socket PATH] [--pid-file FILE] [--preserve-fds N] [--no-new-keyring]
   start   ID
@@ -35,15 +35,15 @@ usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] 
 ";
 
 /// Runs one verb; the answer is the exit code or what went wrong.
-pub(super) fn run(verb: &str, words: &[String], root: &Path) -> Result<u8, String> {
+pub(super) fn run(verb: &str, words: &[String], root: &Path, systemd_cgroup: bool) -> Result<u8, String> {
     let runtime = Runtime::new(root);
     if !["create", "run", "exec"].contains(&verb) {
         keep_only(0)?;
     }
     match verb {
-        "create" => create(&runtime, words),
+        "create" => create(&runtime, words, systemd_cgroup),
         "start" => start(&runtime, words),
-        "run" => run_container(&runtime, words),
+        "run" => run_container(&runtime, words, systemd_cgroup),
         "exec" => exec(&runtime, words),
         "state" => state(&runtime, words),
         "kill" => kill(&runtime, words),
@@ -67,9 +67,10 @@ const CREATE: Known = Known {
     values: &["bundle", "b", "console-socket", "pid-file", "preserve-fds"],
 };
 
-fn create(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+fn create(runtime: &Runtime, words: &[String], systemd_cgroup: bool) -> Result<u8, String> {
     let arguments = Arguments::parse(words, &CREATE).map_err(usage)?;
-    let options = create_options(&arguments)?;
+    let mut options = create_options(&arguments)?;
+    options.systemd_cgroup = systemd_cgroup;
     runtime.create(&options).map_err(fault)?;
     Ok(0)
 }
@@ -94,9 +95,10 @@ fn start(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
 }
 
 /// Create, start, and in the foreground wait and delete.
-fn run_container(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
+fn run_container(runtime: &Runtime, words: &[String], systemd_cgroup: bool) -> Result<u8, String> {
     let arguments = Arguments::parse(words, &CREATE).map_err(usage)?;
     let mut options = create_options(&arguments)?;
+    options.systemd_cgroup = systemd_cgroup;
     if arguments.has("detach") || arguments.has("d") {
         runtime.create(&options).map_err(fault)?;
         return start_or_delete(runtime, &options.id).map(|()| 0);

@@ -251,7 +251,6 @@ fn version_features_and_help_need_no_container() {
     for refused in ["checkpoint", "magic"] {
         assert!(bundle.runtime(&[refused, "x"]).bad().contains(refused), "{refused}");
     }
-    assert!(bundle.runtime(&["--systemd-cgroup", "list"]).bad().contains("not supported"));
 }
 
 /// A kernel that lacks the newer calls, played by a filter around the runtime: it must manage with what

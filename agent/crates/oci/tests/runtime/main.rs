@@ -26,4 +26,5 @@ mod namespaces;
 mod process;
 mod schedule;
 mod seccomp;
+mod systemd;
 mod terminal;
