@@ -5,7 +5,7 @@
 //! the scope's own files it is told as properties, because it writes them again whenever it looks at its units.
 
 mod connection;
-mod message;
+pub(crate) mod message;
 
 use crate::Id;
 use crate::error::SpawnError;
