@@ -79,6 +79,33 @@ fn hooks_run_in_order_in_their_namespaces_with_the_state_on_standard_input() {
 }
 
 #[test]
+fn every_hook_is_told_which_process_it_is_about() {
+    // A promise of ours.
+    if !is_ours() {
+        return;
+    }
+    let mut bundle = Bundle::args(&["sleep", "100"]);
+    let log = bundle.path().join("log");
+    fs::create_dir(&log).expect("mkdir");
+    let hook = |file: &Path| {
+        let script = format!("tr -d ' \\n' | sed 's/.*\"pid\":\\([0-9]*\\).*/\\1\\n/' >> {}", file.display());
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}])
+    };
+    bundle.add_mount(json!({"destination": "/log", "type": "bind", "source": log, "options": ["bind"]}));
+    let (outside, inside) = (hook(&log.join("pids")), hook(Path::new("/log/pids")));
+    bundle.config()["hooks"] = json!({
+        "prestart": outside, "createRuntime": outside, "createContainer": outside, "startContainer": inside,
+        "poststart": outside,
+    });
+    bundle.create().good();
+    bundle.verb("start").good();
+    let told = fs::read_to_string(log.join("pids")).expect("pids");
+    let told: Vec<i32> =
+        told.lines().filter(|line| !line.is_empty()).map(|pid| pid.parse().expect("a pid")).collect();
+    assert_eq!(told, [bundle.pid(); 5]);
+}
+
+#[test]
 fn a_hook_that_fails_before_the_program_runs_ends_the_container() {
     for moment in ["prestart", "createRuntime", "createContainer"] {
         let bundle = Bundle::args(&["true"]).with(|config| {
