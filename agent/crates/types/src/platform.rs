@@ -74,7 +74,7 @@ impl Platform {
             variant.strip_prefix('v').and_then(|n| n.parse::<u32>().ok())
         };
         match (level(self), level(host)) {
-            (Some(image), Some(host)) => (image <= host).then_some(image + 1),
+            (Some(image), Some(host)) => (image <= host).then(|| image + 1),
             _ => (self.variant == host.variant || self.variant.is_none()).then_some(1),
         }
     }
@@ -116,6 +116,7 @@ mod tests {
         let host = platform("linux/arm/v7");
         assert!(platform("linux/arm/v7").fit(&host) > platform("linux/arm/v6").fit(&host));
         assert_eq!(platform("linux/arm/v8").fit(&host), None);
+        assert_eq!(platform("linux/arm/v4294967295").fit(&host), None);
         assert_eq!(platform("linux/arm").fit(&host), platform("linux/arm/v7").fit(&host));
     }
 

@@ -151,7 +151,7 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
     let mut nanos = 0;
     for place in 0..9 {
         let digit = fraction.get(place).copied().unwrap_or(b'0');
-        nanos = nanos * 10 + u32::from(digit.is_ascii_digit().then_some(digit - b'0')?);
+        nanos = nanos * 10 + char::from(digit).to_digit(10)?;
     }
     Some(match (negative, nanos) {
         (false, nanos) => (whole, nanos),
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn times_have_fractions_and_signs() {
-        let cases: [(&str, Option<(i64, u32)>); 8] = [
+        let cases: [(&str, Option<(i64, u32)>); 9] = [
             ("0", Some((0, 0))),
             ("1350244992.023960108", Some((1_350_244_992, 23_960_108))),
             ("1.0000000019", Some((1, 1))),
@@ -182,6 +182,7 @@ mod tests {
             ("-0.5", Some((-1, 500_000_000))),
             ("", None),
             ("1.x", None),
+            ("1.-5", None),
             ("99999999999999999999", None),
         ];
         for (text, want) in cases {

@@ -280,16 +280,16 @@ fn signal_number(text: &str) -> Option<i32> {
     }
     let name = text.to_ascii_uppercase();
     let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
-    let real_time = |prefix: &str, base: i32, sign: i32| {
-        let rest = name.strip_prefix(prefix)?;
-        let offset = if rest.is_empty() { 0 } else { rest.get(1..)?.parse::<i32>().ok()? };
-        (0..=30).contains(&offset).then_some(base + sign * offset)
+    let real_time = |first: &str, sign: char, number: fn(i32) -> i32| {
+        let rest = name.strip_prefix(first)?;
+        let offset = if rest.is_empty() { 0 } else { rest.strip_prefix(sign)?.parse::<u8>().ok()? };
+        (offset <= 30).then(|| number(offset.into()))
     };
     Signal::from_str(&name)
         .ok()
         .map(|signal| signal as i32)
-        .or_else(|| real_time("SIGRTMIN", 34, 1))
-        .or_else(|| real_time("SIGRTMAX", 64, -1))
+        .or_else(|| real_time("SIGRTMIN", '+', |offset| 34 + offset))
+        .or_else(|| real_time("SIGRTMAX", '-', |offset| 64 - offset))
 }
 
 fn delete(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
@@ -400,6 +400,9 @@ mod tests {
             ("9", Some(9)),
             ("0", Some(0)),
             ("SIGRTMIN+3", Some(37)),
+            ("RTMIN", Some(34)),
+            ("RTMIN-3", None),
+            ("RTMIN+2147483647", None),
             ("RTMAX-1", Some(63)),
             ("65", None),
             ("MAGIC", None),
