@@ -211,37 +211,3 @@ fn huge_and_broken_configurations_are_refused() {
         assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
     }
 }
-
-/// Another container that shares a volume swaps directories for links while this one is being made.
-#[test]
-fn links_that_come_and_go_during_a_create_lead_nowhere_outside() {
-    use nix::fcntl::{RenameFlags, renameat2};
-    use std::sync::atomic::{AtomicBool, Ordering};
-    let bundle = Bundle::args(&["true"]).with(|config| {
-        config["mounts"].as_array_mut().expect("mounts").extend([
-            json!({"destination": "/v/a/tmpfs", "type": "tmpfs", "source": "t"}),
-            json!({"destination": "/v/a/bind", "type": "bind", "source": "/etc/hostname", "options": ["bind"]}),
-        ]);
-        config["linux"]["maskedPaths"] = json!(["/v/a", "/v/a/file"]);
-        config["linux"]["readonlyPaths"] = json!(["/v/a"]);
-        config["linux"]["devices"] = json!([{"path": "/v/a/device", "type": "c", "major": 1, "minor": 3}]);
-    });
-    let canary = canary(&bundle);
-    fs::create_dir_all(bundle.inside("v/a")).expect("mkdir");
-    symlink(&canary, bundle.inside("v/b")).expect("link");
-    let (one, other) = (bundle.inside("v/a"), bundle.inside("v/b"));
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                renameat2(None, &one, None, &other, RenameFlags::RENAME_EXCHANGE).expect("exchange");
-            }
-        });
-        for _ in 0..40 {
-            // Whether it works depends on the moment; where it leads to must not.
-            bundle.run();
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    assert_alive(&canary);
-}

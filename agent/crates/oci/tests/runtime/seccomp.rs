@@ -1,6 +1,6 @@
 //! System call filters that have somebody else decide.
 
-use crate::support::Bundle;
+use crate::support::{Bundle, is_ours};
 use edgelet_sys::socket;
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -62,7 +62,9 @@ fn an_exec_has_a_listener_of_its_own() {
 #[test]
 fn without_somebody_to_decide_nothing_is_created() {
     let bundle = undecided("true");
-    assert!(bundle.create().bad().contains("connect listenerPath"));
+    let error = bundle.create().bad();
+    assert!(!is_ours() || error.contains("connect listenerPath"), "{error}");
     let bundle = undecided("true").with(|config| config["linux"]["seccomp"]["listenerPath"] = json!(""));
-    assert!(bundle.create().bad().contains("SCMP_ACT_NOTIFY needs listenerPath"));
+    let error = bundle.create().bad();
+    assert!(!is_ours() || error.contains("SCMP_ACT_NOTIFY needs listenerPath"), "{error}");
 }

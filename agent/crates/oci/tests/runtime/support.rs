@@ -1,5 +1,6 @@
 //! Bundles, and running the runtime on them.
 
+use crate::apart;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -61,7 +62,7 @@ impl Bundle {
     /// The same with any program.
     pub(crate) fn args(args: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let id = format!("edgelet-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let id = format!("{}-{}", apart::prefix(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::tempdir().expect("temporary directory");
         let bin = dir.path().join("rootfs/bin");
         fs::create_dir_all(&bin).expect("make rootfs");
@@ -228,7 +229,14 @@ impl Drop for Bundle {
 }
 
 fn finish(mut command: Command, out: &Path, err: &Path) -> Finished {
-    let status = command.status().expect("start the runtime");
+    let mut runtime = command.spawn().expect("start the runtime");
+    let process = edgelet_sys::process::pidfd_open(runtime.id().try_into().expect("pid")).expect("pidfd");
+    let ended = edgelet_sys::process::readable_within(process.as_fd(), Duration::from_secs(60));
+    if !ended.expect("wait") {
+        runtime.kill().expect("kill");
+        panic!("{command:?} hangs");
+    }
+    let status = runtime.wait().expect("wait");
     let read = |path| String::from_utf8_lossy(&fs::read(path).expect("output")).into_owned();
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
