@@ -4,20 +4,22 @@ use crate::cgroup::{self, Cgroup};
 use crate::channel::{Channel, Report};
 use crate::config::Config;
 use crate::console;
-use crate::error::{ControlError, CreateError, During, SpawnError};
+use crate::error::{ControlError, CreateError, During, RunError, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::init::{self, Birth};
 use crate::labels::Modules;
 use crate::namespaces::Namespaces;
 use crate::options::CreateOptions;
 use crate::program::Program;
-use crate::record::{Entry, Record};
+use crate::record::{Entry, Held, Record};
 use crate::runtime::{Runtime, State, Status};
 use crate::seccomp::Introduction;
+use crate::start;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process::{self, Child};
 use edgelet_sys::procfs::Procfs;
 use edgelet_sys::socket;
+use oci_spec::runtime::Hooks;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +29,62 @@ pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(120);
 
 /// See [`Runtime::create`].
 pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State, CreateError> {
+    make(runtime, options, Start::ByAnybody, |made| {
+        made.channel.go()?;
+        Ok(made.record.state(Status::Created, made.child.pid()))
+    })
+}
+
+/// See [`Runtime::run`].
+pub(crate) fn run(runtime: &Runtime, options: &CreateOptions) -> Result<State, RunError> {
+    make(runtime, options, Start::ByCreator, |made| {
+        let state = made.record.state(Status::Running, made.child.pid());
+        start::begin(&made.channel, &made.child, made.hooks, &state)?;
+        Ok(state)
+    })
+}
+
+/// Who lets the program run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Whoever connects, once.
+    ByAnybody,
+    /// The process that makes the container, over the same channel.
+    ByCreator,
+}
+
+/// A container whose first process has done all but the last steps and waits to go on.
+#[derive(Debug)]
+struct Made<'a> {
+    channel: Channel,
+    child: Child,
+    record: &'a Record,
+    hooks: Option<&'a Hooks>,
+}
+
+/// Makes a container and finishes it. After a failure, also of `finish`, nothing of it is left.
+fn make<E: From<CreateError>>(
+    runtime: &Runtime,
+    options: &CreateOptions,
+    start: Start,
+    finish: impl FnOnce(&Made<'_>) -> Result<State, E>,
+) -> Result<State, E> {
+    let (config, cgroup) = understand(options)?;
+    let (entry, _held) = claim(runtime, options, &cgroup)?;
+    let mut record = Record::new(&options.id, &config, &cgroup);
+    let made = build(&entry, &mut record, &config, &cgroup, options, start);
+    let finished = made.map_err(|error| CreateError::from(error).into()).and_then(|(channel, child)| {
+        let made = Made { channel, child, record: &record, hooks: config.spec.hooks.as_ref() };
+        finish(&made).inspect_err(|_| end(&made.child))
+    });
+    if finished.is_err() {
+        clear(&entry, &cgroup, &config, &record);
+    }
+    finished
+}
+
+/// What is asked for, checked before anything is touched.
+fn understand(options: &CreateOptions) -> Result<(Config, Cgroup), CreateError> {
     process::assert_one_thread().during("start from a process with threads")?;
     let mut config = Config::load(&options.bundle)?;
     config.label(Modules::find());
@@ -38,25 +96,25 @@ pub(crate) fn create(runtime: &Runtime, options: &CreateOptions) -> Result<State
     }
     .map_err(CreateError::Config)?;
 
+    Ok((config, cgroup))
+}
+
+/// Makes the id this container's, and keeps others away from it while it is being made.
+fn claim(runtime: &Runtime, options: &CreateOptions, cgroup: &Cgroup) -> Result<(Entry, Held), CreateError> {
     let entry = Entry::new(runtime.root(), &options.id);
     let made = entry.make_and_hold().during("make state directory").map_err(CreateError::from)?;
-    let Some(_held) = made else { return Err(CreateError::Exists(options.id.clone())) };
+    let Some(held) = made else { return Err(CreateError::Exists(options.id.clone())) };
     match entry.read() {
         Ok(earlier) => clear_abandoned(&entry, &earlier, options)?,
         Err(ControlError::NotFound(_)) => {}
         // Whatever it is, it is somebody's container.
         Err(error) => return Err(error.into()),
     }
-    if let Err(error) = refuse_strangers(&cgroup) {
+    if let Err(error) = refuse_strangers(cgroup) {
         entry.remove().during("remove state directory")?;
         return Err(error.into());
     }
-    let mut record = Record::new(&options.id, &config, &cgroup);
-    let built = build(&entry, &mut record, &config, &cgroup, options);
-    if built.is_err() {
-        clear(&entry, &cgroup, &config, &record);
-    }
-    Ok(built?)
+    Ok((entry, held))
 }
 
 /// A creator that was killed leaves a record without a process; its id is free again.
@@ -102,7 +160,8 @@ fn build(
     config: &Config,
     cgroup: &Cgroup,
     options: &CreateOptions,
-) -> Result<State, SpawnError> {
+    start: Start,
+) -> Result<(Channel, Child), SpawnError> {
     // Before anything exists, so that an interrupted create can be cleared by whoever finds this.
     entry.write_config(&config.text).during("keep configuration")?;
     entry.write(record).during("write state")?;
@@ -116,7 +175,10 @@ fn build(
         introduction: decider
             .map(|decider| Introduction::prepare(decider, record.state(Status::Created, 0)))
             .transpose()?,
-        listener: socket::listen_at(&entry.socket()).during("listen for start")?,
+        listener: match start {
+            Start::ByAnybody => Some(socket::listen_at(&entry.socket()).during("listen for start")?),
+            Start::ByCreator => None,
+        },
         prepared: config
             .mounts
             .iter()
@@ -133,11 +195,8 @@ fn build(
     if !born_inside {
         cgroup.admit(child.pid(), config.limits.as_ref()).inspect_err(|_| end(&child))?;
     }
-    let finished = set_up(entry, record, config, options, &channel, &child);
-    if finished.is_err() {
-        end(&child);
-    }
-    finished
+    set_up(entry, record, config, options, &channel, &child).inspect_err(|_| end(&child))?;
+    Ok((channel, child))
 }
 
 /// It may have ended by itself; and nothing may be left when a creation has failed.
@@ -200,7 +259,7 @@ fn set_up(
     options: &CreateOptions,
     channel: &Channel,
     child: &Child,
-) -> Result<State, SpawnError> {
+) -> Result<(), SpawnError> {
     let hooks = config.spec.hooks.as_ref();
     config.namespaces.map_ids(child.pid())?;
     config.net_devices.hand_over(child.pid())?;
@@ -219,8 +278,7 @@ fn set_up(
     if let Some(path) = &options.pid_file {
         write_pid_file(path, child.pid())?;
     }
-    channel.go()?;
-    Ok(record.state(Status::Created, child.pid()))
+    Ok(())
 }
 
 /// Sets what only the creator has the rights for.

@@ -58,6 +58,18 @@ pub enum StartError {
     Hook(String),
 }
 
+/// Why a container that was to run at once does not. Nothing of it is left when this is returned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It could not be created.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// It was created and could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
 /// Why no further process was started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -243,6 +255,16 @@ impl StartError {
     }
 }
 
+impl RunError {
+    /// The stable reason.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Create(error) => error.reason(),
+            Self::Start(error) => error.reason(),
+        }
+    }
+}
+
 impl ExecError {
     /// The stable reason.
     pub fn reason(&self) -> Reason {
@@ -295,4 +317,4 @@ macro_rules! into_fault {
     )*};
 }
 
-into_fault!(CreateError, StartError, ExecError, ControlError);
+into_fault!(CreateError, StartError, RunError, ExecError, ControlError);

@@ -29,9 +29,9 @@ pub(crate) struct Birth<'a> {
     pub(crate) introduction: Option<Introduction>,
     /// Where the terminal's master goes.
     pub(crate) console: Option<OwnedFd>,
-    /// Where it waits to be started. Nobody inside can reach the name, and the descriptor goes away
-    /// with the exec.
-    pub(crate) listener: OwnedFd,
+    /// Where it waits to be started by somebody else than its creator. Nobody inside can reach the name, and the
+    /// descriptor goes away with the exec.
+    pub(crate) listener: Option<OwnedFd>,
     /// For each of the configuration's mounts, what only the creator could open.
     pub(crate) prepared: Vec<Option<Tree>>,
     /// A mount namespace to join.
@@ -50,13 +50,7 @@ pub(crate) fn live(mut birth: Birth<'_>, mut channel: Channel) -> i32 {
             return FAILED;
         }
     };
-    // From here on the creator may be gone.
-    drop(channel);
-    let Ok(connection) = socket::accept(birth.listener.as_fd()) else { return FAILED };
-    let starter = Channel::over(connection);
-    if starter.wait_for_go().is_err() {
-        return FAILED;
-    }
+    let Some(starter) = starter(&birth, channel) else { return FAILED };
     match start(&birth, launch) {
         Ok(never) => match never {},
         Err(error) => {
@@ -64,6 +58,15 @@ pub(crate) fn live(mut birth: Birth<'_>, mut channel: Channel) -> i32 {
             FAILED
         }
     }
+}
+
+/// Whoever lets the program run, which is also who is told when that fails. `None` when nobody will any more.
+fn starter(birth: &Birth<'_>, creator: Channel) -> Option<Channel> {
+    let Some(listener) = &birth.listener else { return Some(creator) };
+    // From here on the creator may be gone.
+    drop(creator);
+    let starter = Channel::over(socket::accept(listener.as_fd()).ok()?);
+    starter.wait_for_go().ok().map(|()| starter)
 }
 
 /// Nobody takes this for the program's own exit code: `create` or `start` has said why.

@@ -67,7 +67,7 @@ mod systemd;
 pub mod fuzzing;
 
 pub use cgroup::{mode as cgroup_mode, stats};
-pub use error::{ControlError, CreateError, ExecError, InitFailure, StartError};
+pub use error::{ControlError, CreateError, ExecError, InitFailure, RunError, StartError};
 pub use id::{Id, IdError};
 pub use options::{Changes, ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};
 pub use runtime::{Process, Runtime, State, Status};

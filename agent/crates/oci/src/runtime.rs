@@ -1,7 +1,7 @@
 //! The verbs: what callers do to containers.
 
 use crate::cgroup::Statistics;
-use crate::error::{ControlError, CreateError, ExecError, StartError};
+use crate::error::{ControlError, CreateError, ExecError, RunError, StartError};
 use crate::options::{CreateOptions, ExecOptions};
 use crate::spec::Resources;
 use crate::{Id, control, create, exec, start};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// All containers whose state is below one directory.
 ///
-/// Every method blocks. The methods that fork ([`create`](Self::create), [`exec`](Self::exec), and
+/// Every method blocks. The methods that fork ([`create`](Self::create), [`run`](Self::run), [`exec`](Self::exec), and
 /// those that run hooks) need a calling process with one thread.
 #[derive(Debug, Clone)]
 pub struct Runtime {
@@ -50,6 +50,15 @@ impl Runtime {
     /// When the program could not be executed the container is stopped, and still to be deleted.
     pub fn start(&self, id: &Id) -> Result<(), StartError> {
         start::start(self, id)
+    }
+
+    /// [`create`](Self::create) and [`start`](Self::start) in one, with the same hooks at the same moments. Nobody
+    /// else can start it in between, which saves what that needs.
+    ///
+    /// # Errors
+    /// Nothing is left of the container, and the same id can be used again.
+    pub fn run(&self, options: &CreateOptions) -> Result<State, RunError> {
+        create::run(self, options)
     }
 
     /// What is true of a container now.

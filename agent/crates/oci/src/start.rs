@@ -6,8 +6,9 @@ use crate::create::STEP_LIMIT;
 use crate::error::{ControlError, During, SpawnError, StartError};
 use crate::hooks::{self, Moment};
 use crate::record::{self, Entry};
-use crate::runtime::{Runtime, Status};
+use crate::runtime::{Runtime, State, Status};
 use edgelet_sys::{process, socket};
+use oci_spec::runtime::Hooks;
 use std::fs;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -33,11 +34,25 @@ pub(crate) fn start(runtime: &Runtime, id: &Id) -> Result<(), StartError> {
     // the connection closed, and ends.
     fs::remove_file(entry.socket()).during("remove start socket").map_err(ControlError::from)?;
     let channel = Channel::over(connection);
+    begin(&channel, &process, hooks, &record.state(Status::Running, init.pid))
+}
+
+/// Lets the process at the other end become the program, whose state is then the given one.
+///
+/// # Errors
+/// The process has ended.
+pub(crate) fn begin(
+    channel: &Channel,
+    process: &impl AsFd,
+    hooks: Option<&Hooks>,
+    state: &State,
+) -> Result<(), StartError> {
     channel.go().map_err(ControlError::from)?;
     match channel.next(STEP_LIMIT + hooks::limit(hooks, Moment::StartContainer)) {
         // Executed: the connection is closed by the exec.
         Ok(None) => {}
         Ok(Some(report)) => {
+            end(process);
             return Err(ControlError::Step {
                 step: "start".to_owned(),
                 source: std::io::Error::other(format!("init reported {report:?}")),
@@ -45,16 +60,15 @@ pub(crate) fn start(runtime: &Runtime, id: &Id) -> Result<(), StartError> {
             .into());
         }
         Err(error) => {
-            end(&process);
+            end(process);
             return Err(match error {
                 SpawnError::Init(failure) => StartError::Init(failure),
                 other => ControlError::from(other).into(),
             });
         }
     }
-    let state = record.state(Status::Running, init.pid);
-    if let Err(error) = hooks::run(hooks, Moment::Poststart, &state) {
-        end(&process);
+    if let Err(error) = hooks::run(hooks, Moment::Poststart, state) {
+        end(process);
         return Err(StartError::Hook(error.to_string()));
     }
     Ok(())

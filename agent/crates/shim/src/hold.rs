@@ -149,16 +149,8 @@ fn start(bundle: &Path, order: &Order, output: [OwnedFd; 2], relay: &mut Relay) 
         dup2(stdout.as_raw_fd(), 1).and(dup2(stderr.as_raw_fd(), 2)).map_err(|error| {
             Fault::chain(Reason::CreateFailed, &io::Error::from(error)).context("hand over the output")
         })?;
-        let runtime = Runtime::new(&order.runtime_root);
-        let id = Id::from(&order.container);
-        let state = runtime.create(&CreateOptions::new(id.clone(), bundle))?;
-        if let Err(error) = runtime.start(&id) {
-            let fault = Fault::from(error);
-            // The first failure is the one to tell; this one is told when the daemon removes the rest.
-            let _ = runtime.delete(&id, true);
-            return Err(fault);
-        }
-        Ok(state.pid)
+        let options = CreateOptions::new(Id::from(&order.container), bundle);
+        Ok(Runtime::new(&order.runtime_root).run(&options)?.pid)
     });
     // The container has the other ends now; with ours open the streams would never end.
     drop((stdout, stderr));

@@ -100,8 +100,8 @@ fn run_container(runtime: &Runtime, words: &[String], systemd_cgroup: bool) -> R
     let mut options = create_options(&arguments)?;
     options.systemd_cgroup = systemd_cgroup;
     if arguments.has("detach") || arguments.has("d") {
-        runtime.create(&options).map_err(fault)?;
-        return start_or_delete(runtime, &options.id).map(|()| 0);
+        runtime.run(&options).map_err(fault)?;
+        return Ok(0);
     }
     let signals = Signals::collect().map_err(io_error("collect signals"))?;
     let relay = match options.console.is_none() && wants_terminal(&options.bundle) {
@@ -112,24 +112,14 @@ fn run_container(runtime: &Runtime, words: &[String], systemd_cgroup: bool) -> R
         }
         false => None,
     };
-    let state = runtime.create(&options).map_err(fault)?;
+    let state = runtime.run(&options).map_err(fault)?;
     // It is our child until we wait for it, so the id is still its own.
     let child = Child::adopt(state.pid).map_err(io_error("open init"))?;
-    start_or_delete(runtime, &options.id)?;
     let code = foreground::attend(child, &signals, relay).map_err(io_error("wait for init"))?;
     if !arguments.has("keep") {
         runtime.delete(&options.id, true).map_err(control)?;
     }
     Ok(exit_code(code))
-}
-
-fn start_or_delete(runtime: &Runtime, id: &Id) -> Result<(), String> {
-    runtime.start(id).map_err(|error| {
-        if let Err(error) = runtime.delete(id, true) {
-            log::warn!("{}", Fault::from(error));
-        }
-        fault(error)
-    })
 }
 
 /// A first look; `create` reads and checks the configuration itself, and says what is wrong with it.

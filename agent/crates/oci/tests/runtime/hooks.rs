@@ -135,6 +135,26 @@ fn a_start_hook_that_fails_keeps_the_program_from_running() {
 }
 
 #[test]
+fn a_run_that_fails_at_its_last_hooks_leaves_nothing() {
+    for (moment, ran) in [("startContainer", false), ("poststart", true)] {
+        let bundle = Bundle::script("echo ran >> /log/ran; sleep 100").with(|config| {
+            let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "sleep 0.5; exit 3"]}]);
+            config["hooks"] = json!({moment: hook});
+            config["linux"]["namespaces"].as_array_mut().expect("namespaces").remove(0);
+        });
+        let log = bundle.path().join("log");
+        fs::create_dir(&log).expect("mkdir");
+        let mount = json!({"destination": "/log", "type": "bind", "source": log, "options": ["bind"]});
+        let bundle = bundle.with(|config| config["mounts"].as_array_mut().expect("mounts").push(mount));
+        let error = bundle.runtime(&["run", "--detach", "--bundle", bundle.bundle(), &bundle.id]).bad();
+        assert!(!is_ours() || error.contains(moment), "{moment}: {error}");
+        assert_eq!(log.join("ran").exists(), ran, "{moment}");
+        assert!(bundle.verb("state").code != 0, "{moment}");
+        assert!(bundle.cgroups().is_empty(), "{moment}");
+    }
+}
+
+#[test]
 fn a_hook_that_takes_too_long_is_killed() {
     let bundle = Bundle::args(&["true"]).with(|config| {
         config["hooks"] =
