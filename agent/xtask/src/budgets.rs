@@ -53,7 +53,7 @@ fn line(what: &str, value: u64, budgets: &BTreeMap<String, u64>, key: &str, unit
 }
 
 /// Starts a real node with one workload and reads what the kernel says of its processes.
-fn memory_of_a_node() -> Result<[(&'static str, u64); 3]> {
+fn memory_of_a_node() -> Result<[(&'static str, u64); 4]> {
     let root = std::env::temp_dir().join(format!("edgelet-budgets-{}", std::process::id()));
     let node = Node::start(&root)?;
     let layout = root.join("image");
@@ -66,9 +66,15 @@ fn memory_of_a_node() -> Result<[(&'static str, u64); 3]> {
     // output of the workload (10 s); nothing else depends on it.
     std::thread::sleep(Duration::from_secs(15));
     let (daemon, quiet) = (pss_kib(node.daemon.id())?, pss_kib(shim)?);
+    let zygote = pss_kib(parent(shim)?)?;
     node.make_it_talk()?;
     let talking = pss_kib(shim)?;
-    Ok([("daemon_idle_pss_kib", daemon), ("shim_quiet_pss_kib", quiet), ("shim_pss_kib", talking)])
+    Ok([
+        ("daemon_idle_pss_kib", daemon),
+        ("zygote_pss_kib", zygote),
+        ("shim_quiet_pss_kib", quiet),
+        ("shim_pss_kib", talking),
+    ])
 }
 
 struct Node {
@@ -154,11 +160,20 @@ impl Drop for Node {
     }
 }
 
-fn pss_kib(pid: u32) -> Result<u64> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+/// What a process was started by (proc(5), status).
+fn parent(pid: u32) -> Result<u32> {
+    status_number(&format!("/proc/{pid}/status"), "PPid:", "")
+}
+
+/// The memory of a process, with what it shares counted in proportion.
+fn pss_kib<N: std::str::FromStr>(pid: u32) -> Result<N> {
+    status_number(&format!("/proc/{pid}/smaps_rollup"), "Pss:", "kB")
+}
+
+fn status_number<N: std::str::FromStr>(path: &str, name: &str, unit: &str) -> Result<N> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
     text.lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse().ok())
-        .with_context(|| format!("{path}: no Pss line"))
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.trim().strip_suffix(unit)?.trim().parse().ok())
+        .with_context(|| format!("{path}: no {name} line"))
 }

@@ -1,6 +1,6 @@
 //! The engine's steps, carried out on this machine.
 
-use crate::containers::{self, Launch, Watcher};
+use crate::containers::{self, Launch, Watcher, Zygote};
 use crate::drive::{Machine, wall_clock};
 use crate::pulls::Pulls;
 use edgelet_engine::{Action, Actual, Answer, AsOf, HeldImage, Outcome, Step, StepId};
@@ -26,6 +26,7 @@ pub struct LocalMachine {
     images: Arc<ImageStore>,
     pulls: Arc<Pulls>,
     watcher: Watcher,
+    zygote: Zygote,
     /// Runs that a step of ours is starting at this moment.
     starting: Mutex<BTreeSet<ContainerId>>,
 }
@@ -38,8 +39,9 @@ impl LocalMachine {
         images: Arc<ImageStore>,
         pulls: Arc<Pulls>,
         watcher: Watcher,
+        zygote: Zygote,
     ) -> Self {
-        Self { layout, config, images, pulls, watcher, starting: Mutex::default() }
+        Self { layout, config, images, pulls, watcher, zygote, starting: Mutex::default() }
     }
 
     fn start(&self, workload: &Workload, container: &ContainerId, image: &Digest) -> Answer {
@@ -50,7 +52,7 @@ impl LocalMachine {
         let at = wall_clock();
         let launch = Launch { workload, container, image, at, time_zone: &self.config.time_zone };
         let begun = Instant::now();
-        let (pid, shim) = containers::start(&self.layout, &self.images, &launch)?;
+        let (pid, shim) = containers::start(&self.layout, &self.images, &self.zygote, &launch)?;
         self.watch(container, shim)?;
         log::info!(
             "container started id={container} workload={} name={} pid={pid} ms={}",

@@ -2,7 +2,7 @@
 
 use crate::adapters::{KernelEntropy, StoreCatalog, StoreLedger};
 use crate::configuration::{self, Loaded};
-use crate::containers::Watcher;
+use crate::containers::{Watcher, Zygote};
 use crate::drive::{self, EngineHandle, wall_clock};
 use crate::heartbeat::{Alive, Heartbeat, Vital};
 use crate::machine::LocalMachine;
@@ -126,7 +126,7 @@ impl Running {
             let watcher = watcher.insert(Watcher::start(layout.clone(), handle)?).clone();
             let (layout, config, images, pulls) =
                 (layout.clone(), config.clone(), images.clone(), pulls.clone());
-            Ok(Arc::new(LocalMachine::new(layout, config, images, pulls, watcher)))
+            Ok(Arc::new(LocalMachine::new(layout, config, images, pulls, watcher, Zygote::start()?)))
         })
         .map_err(|error| failed("start the engine", &error))?;
         let node = Arc::new(LocalNode::new(layout.clone(), config, engine.clone(), images, pulls, warning));

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let name = arguments.first().and_then(|name| Path::new(name).file_name()).unwrap_or_default();
     match name.to_str() {
         Some("edgelet-oci") => edgelet_oci::cli::main(arguments),
-        Some("edgelet-shim") => edgelet_shim::main(arguments),
+        Some(edgelet_shim::zygote::NAME) => edgelet_shim::zygote::main(arguments),
         _ => edgelet_cli::run(arguments.into_iter(), hooks()),
     }
 }

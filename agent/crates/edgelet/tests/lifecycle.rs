@@ -58,15 +58,42 @@ fn a_start_that_fails_leaves_no_zombie() {
     let manifest = hello_manifest(free_port()) + "    entrypoint: [/nowhere]\n";
     edgelet_testkit::write(node.path("manifest.yaml"), manifest);
     node.fails(&["deploy", "-f", node.path("manifest.yaml").to_str().unwrap()]);
-    wait_until("the shim is collected", || {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", node.daemon_pid())).unwrap().flatten();
-        tasks
-            .map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default())
-            .all(|c| c.is_empty())
-    });
+    let zygote = zygote(&node);
+    wait_until("the shim is collected", || children(zygote).is_empty());
+    assert_eq!(children(node.daemon_pid()), [zygote]);
     assert!(
         node.inspect("edgelet.hello")["lastError"].as_str().unwrap().contains("executable file not found")
     );
+}
+
+/// What the daemon has its shims copied from.
+fn zygote(node: &Node) -> u32 {
+    let is_it = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "edgelet-shim\n";
+    children(node.daemon_pid()).into_iter().find(is_it).expect("a zygote")
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let children =
+        tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    children
+        .flat_map(|text| text.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn what_shims_are_copied_from_may_be_killed() {
+    let node = Node::with_sample_image();
+    let port = node.deploy_hello();
+    let (zygote, shim) = (zygote(&node), node.shims()[0]);
+    signal("KILL", zygote.cast_signed());
+    assert!(get(port).is_some(), "what runs goes on");
+    node.ok(&["ms", "restart", "edgelet.hello"]);
+    wait_until("a new run serves", || {
+        node.shims().first().is_some_and(|pid| *pid != shim) && get(port).is_some()
+    });
+    assert_ne!(self::zygote(&node), zygote);
+    assert!(node.daemon_log().contains("started again"), "{}", node.daemon_log());
 }
 
 #[test]

@@ -13,36 +13,15 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2, pipe2, setsid};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Holds the container whose bundle is `arguments[1]`. To be called first thing in `main`, with the
-/// instance lock as descriptor 0 and the status pipe as descriptor 1.
-pub fn main(arguments: Vec<OsString>) -> ExitCode {
-    let Some(bundle) = arguments.get(1).map(PathBuf::from) else {
-        eprintln!("edgelet-shim: started by the daemon only; want a bundle");
-        return ExitCode::from(2);
-    };
-    match run(&bundle, &arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Seen only when it happens before descriptor 2 is let go. After that, what failed was to report
-            // or to write the exit file: the daemon sees a shim that died without a word.
-            eprintln!("edgelet-shim: {}: {error}", bundle.display());
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(bundle: &Path, arguments: &[OsString]) -> io::Result<()> {
-    edgelet_sys::seal::seal_program(arguments)?;
+/// Holds the container of this bundle, from the order to the exit file.
+pub(crate) fn live(bundle: &Path, inherited: Inherited) -> io::Result<()> {
     detach()?;
-    let inherited = Inherited::take()?;
     let held = publish_pid(bundle).map_err(failed("write the shim's id")).and_then(|()| {
         let order = read_order(bundle).map_err(failed("read the order"))?;
         hold(bundle, &order, &inherited)
@@ -54,23 +33,22 @@ fn run(bundle: &Path, arguments: &[OsString]) -> io::Result<()> {
     // The instance lock goes with this process, and not before: see the crate's first invariant.
 }
 
-/// What the daemon handed over, moved away from the standard descriptors.
-struct Inherited {
+/// What the daemon handed over.
+pub(crate) struct Inherited {
     status: File,
     /// Held for as long as this process lives.
     _lock: OwnedFd,
 }
 
 impl Inherited {
-    fn take() -> io::Result<Self> {
-        let lock = io::stdin().as_fd().try_clone_to_owned()?;
-        let status = io::stdout().as_fd().try_clone_to_owned()?;
+    /// Takes both over, and lets go of the standard streams, which are somebody else's.
+    pub(crate) fn new(lock: OwnedFd, status: File) -> io::Result<Self> {
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
         for standard in 0..=2 {
             dup2(null, standard)?;
         }
         nix::unistd::close(null)?;
-        Ok(Self { status: status.into(), _lock: lock })
+        Ok(Self { status, _lock: lock })
     }
 
     fn report(&self, report: &Report) -> io::Result<()> {

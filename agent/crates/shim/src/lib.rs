@@ -1,6 +1,6 @@
 //! `edgelet-shim`: the process that holds one container.
 //!
-//! It starts the container through the runtime library, owns the container's output and its exit status,
+//! It is a copy of a small process that the daemon keeps for this ([`zygote`]). It starts the container through the runtime library, owns the container's output and its exit status,
 //! and outlives the daemon: the daemon may be killed, updated or restarted without any effect on the
 //! container. There is one shim per running container, so it is small: one thread, no runtime, and
 //! everything that needs memory (creating, deleting) happens in a short-lived fork.
@@ -21,10 +21,10 @@ mod hold;
 mod journal;
 mod lines;
 mod relay;
+pub mod zygote;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use hold::main;
 pub use journal::CURRENT as CURRENT_LOG;

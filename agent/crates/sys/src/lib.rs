@@ -26,3 +26,4 @@ pub mod schedule;
 pub mod seal;
 pub mod seccomp;
 pub mod socket;
+pub mod title;

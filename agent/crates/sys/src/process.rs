@@ -343,6 +343,15 @@ pub fn default_signals() -> io::Result<()> {
     Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
 }
 
+/// Has children that end be forgotten at once, instead of kept until they are waited for; or no longer.
+pub fn let_children_vanish(vanish: bool) -> io::Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    let handler = if vanish { SigHandler::SigIgn } else { SigHandler::SigDfl };
+    // SAFETY: neither of the two runs any of our code.
+    unsafe { signal(Signal::SIGCHLD, handler) }?;
+    Ok(())
+}
+
 /// Joins a new, empty session keyring, so that the caller's keys stay out of reach. A kernel without
 /// keyrings, or a sandbox that forbids them, has nothing to hide.
 pub fn new_session_keyring() -> io::Result<()> {

@@ -67,8 +67,17 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
 
 /// Sends bytes (at least one) and with them a descriptor.
 pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
-    send_with(socket, message, &[ControlMessage::ScmRights(&[fd.as_raw_fd()])])
+    send_fds(socket, message, &[fd])
 }
+
+/// Sends bytes (at least one) and with them descriptors, [`FDS`] at most.
+pub fn send_fds(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    send_with(socket, message, &[ControlMessage::ScmRights(&fds)])
+}
+
+/// How many descriptors a message carries at most; of one that has more, the kernel closes the others.
+pub const FDS: usize = 4;
 
 fn send_with(socket: BorrowedFd<'_>, message: &[u8], control: &[ControlMessage<'_>]) -> io::Result<()> {
     let slices = [IoSlice::new(message)];
@@ -90,12 +99,17 @@ pub fn receive(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<Vec<u8
 
 /// Receives one message and the descriptor that came with it, if one did.
 pub fn receive_fd(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+    Ok(receive_fds(socket, limit)?.map(|(message, mut fds)| (message, fds.pop())))
+}
+
+/// Receives one message and the descriptors that came with it, in order.
+pub fn receive_fds(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let mut message = vec![0; limit];
-    let mut control = cmsg_space!([RawFd; 4]);
+    let mut control = cmsg_space!([RawFd; FDS]);
     loop {
         let mut slices = [IoSliceMut::new(&mut message)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let (length, truncated, mut fds) =
+        let (length, truncated, fds) =
             match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
                 Ok(received) => {
                     let mut fds = Vec::new();
@@ -115,7 +129,7 @@ pub fn receive_fd(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<(Ve
             return Err(Errno::EMSGSIZE.into());
         }
         message.truncate(length);
-        return Ok((length > 0).then(|| (message, fds.pop())));
+        return Ok((length > 0).then_some((message, fds)));
     }
 }
 

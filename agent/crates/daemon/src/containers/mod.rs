@@ -5,8 +5,10 @@ mod devices;
 mod end;
 mod start;
 mod watch;
+mod zygote;
 
 pub use bundle_dir::{Held, find_all};
 pub use end::{kill, remove, signal, stop};
 pub use start::{Launch, start};
 pub use watch::Watcher;
+pub use zygote::Zygote;

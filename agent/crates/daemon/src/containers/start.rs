@@ -1,13 +1,13 @@
 //! Starting one run of a workload: a bundle, a root file system, a shim.
 
 use super::devices;
+use super::zygote::Zygote;
 use crate::bundle::{self, Identity};
-use crate::reap::reap;
 use edgelet_api::node::Signal;
 use edgelet_image::ImageStore;
 use edgelet_shim::files::{ORDER, Order, Report};
 use edgelet_sys::durable::publish_volatile;
-use edgelet_sys::process::{pidfd_open, readable_within};
+use edgelet_sys::process::{pidfd_signal, readable_within};
 use edgelet_sys::root::RootDir;
 use edgelet_types::image::ImageRecord;
 use edgelet_types::{ContainerId, Fault, Layout, Reason, UnixMillis, Workload};
@@ -15,9 +15,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long a shim may take to report. Creating a container takes some milliseconds; a slow disk and a
@@ -44,7 +42,12 @@ pub struct Launch<'a> {
 
 /// Starts a run and gives its first process's id and its shim. What a failure leaves is for
 /// [`super::remove`].
-pub fn start(layout: &Layout, images: &ImageStore, launch: &Launch<'_>) -> Result<(u32, OwnedFd), Fault> {
+pub fn start(
+    layout: &Layout,
+    images: &ImageStore,
+    zygote: &Zygote,
+    launch: &Launch<'_>,
+) -> Result<(u32, OwnedFd), Fault> {
     let lock = hold_instance(layout, launch.workload)?;
     let bundle = layout.bundle(launch.container);
     make_dir(&bundle)?;
@@ -54,20 +57,10 @@ pub fn start(layout: &Layout, images: &ImageStore, launch: &Launch<'_>) -> Resul
     let scratch = layout.container_scratch(launch.container);
     images.mount(launch.image, &scratch, &rootfs, false)?;
     write_bundle(&bundle, &rootfs, launch)?;
-    let (shim, status) = spawn_shim(&bundle, lock)?;
-    match started(&shim, status) {
-        Ok(started) => Ok(started),
-        Err(fault) => {
-            reap(shim);
-            Err(fault)
-        }
-    }
-}
-
-fn started(shim: &Child, status: io::PipeReader) -> Result<(u32, OwnedFd), Fault> {
-    let process = pidfd_open(shim.id().cast_signed()).map_err(|error| failed("hold the shim", &error))?;
-    match report(shim, status)? {
-        Report::Started { pid } => Ok((pid, process)),
+    let (status, status_end) = io::pipe().map_err(|error| failed("make a pipe", &error))?;
+    let shim = zygote.make_shim(&bundle, lock, status_end)?;
+    match report(&shim, status)? {
+        Report::Started { pid } => Ok((pid, shim)),
         Report::Failed(fault) => Err(fault),
     }
 }
@@ -164,31 +157,13 @@ fn read_bounded(file: io::Result<File>, limit: u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Starts this same program under the shim's name, with the lock and the status pipe as its standard
-/// descriptors.
-fn spawn_shim(bundle: &Path, lock: File) -> Result<(Child, io::PipeReader), Fault> {
-    let (status, status_end) = io::pipe().map_err(|error| failed("make a pipe", &error))?;
-    let shim = Command::new("/proc/self/exe")
-        .arg0("edgelet-shim")
-        .arg(bundle)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(lock)))
-        .stdout(Stdio::from(OwnedFd::from(status_end)))
-        .spawn()
-        .map_err(|error| failed("start the shim", &error))?;
-    Ok((shim, status))
-}
-
 /// Hears how the start went. A shim that says nothing in time is killed: then nothing changes any more,
 /// which is what the engine counts on.
-fn report(shim: &Child, mut status: io::PipeReader) -> Result<Report, Fault> {
+fn report(shim: &OwnedFd, mut status: io::PipeReader) -> Result<Report, Fault> {
     let ready =
         readable_within(status.as_fd(), START_LIMIT).map_err(|error| failed("hear from the shim", &error))?;
     if !ready {
-        let pid = nix::unistd::Pid::from_raw(shim.id().cast_signed());
-        // Not collected yet, so the number is still this shim's.
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        let _ = pidfd_signal(shim.as_fd(), nix::libc::SIGKILL);
         return Err(Fault::new(
             Reason::TimedOut,
             format!("container did not start within {} s", START_LIMIT.as_secs()),

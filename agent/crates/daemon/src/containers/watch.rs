@@ -6,7 +6,6 @@ use crate::heartbeat::Alive;
 use edgelet_types::instance::{Instance, InstanceState};
 use edgelet_types::{ContainerId, Layout};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -78,10 +77,7 @@ fn run(layout: &Layout, engine: &EngineHandle, shared: &Shared, mut woken: PipeR
                 alive.say();
             }
         }
-        for ((container, shim), _) in shims.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
-            // Collects a child of ours. A shim that an earlier daemon started is nobody's child here
-            // (ECHILD), and `init` collects it.
-            let _ = waitid(Id::PIDFd(shim.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+        for ((container, _), _) in shims.iter().zip(&ready[1..]).filter(|(_, ready)| **ready) {
             held(&shared.watched).remove(container);
             ended(layout, engine, container);
         }

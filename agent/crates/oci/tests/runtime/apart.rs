@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Set in a test that runs apart, to what its containers are called.
 const NAME: &str = "EDGELET_TEST_APART";
@@ -22,6 +23,11 @@ pub(crate) fn run(name: &str, body: impl FnOnce()) {
         print!("{name}: ");
         let before = Holdings::now();
         body();
+        // What was killed takes a moment to be gone and collected.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Holdings::now() != before && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         assert_eq!(Holdings::now(), before, "something was left behind");
         return;
     }
