@@ -14,7 +14,7 @@ pub(super) struct Numbers {
     pub(super) has_x32: bool,
     entries: &'static [u8],
     starts: &'static [usize],
-    /// Calls that belong to the processor and not to Linux.
+    /// Calls that the crate does not have: they belong to the processor and not to Linux, or have another name there.
     private: &'static [(&'static str, u32)],
 }
 
@@ -56,6 +56,10 @@ const OF_ARM: &[(&str, u32)] = &[
     ("set_tls", PRIVATE + 5),
     ("get_tls", PRIVATE + 6),
 ];
+
+/// The crate has the name that asm-generic/unistd.h builds from, and not the one by which everybody calls it.
+#[cfg(target_arch = "aarch64")]
+const OF_AARCH64: &[(&str, u32)] = &[("newfstatat", 79)];
 
 /// The length of the longest name, and some more.
 const LONGEST: usize = 31;
@@ -133,8 +137,10 @@ pub(super) const CONVENTIONS: &[Numbers] =
     &[numbers!(x86_64, 0xc000_003e, true, true, &[]), numbers!(x86, 0x4000_0003, false, false, &[])];
 
 #[cfg(target_arch = "aarch64")]
-pub(super) const CONVENTIONS: &[Numbers] =
-    &[numbers!(aarch64, 0xc000_00b7, true, false, &[]), numbers!(arm, 0x4000_0028, false, false, OF_ARM)];
+pub(super) const CONVENTIONS: &[Numbers] = &[
+    numbers!(aarch64, 0xc000_00b7, true, false, OF_AARCH64),
+    numbers!(arm, 0x4000_0028, false, false, OF_ARM),
+];
 
 #[cfg(target_arch = "arm")]
 pub(super) const CONVENTIONS: &[Numbers] = &[numbers!(arm, 0x4000_0028, true, false, OF_ARM)];
@@ -166,5 +172,45 @@ mod tests {
         let other = CONVENTIONS.iter().find(|convention| !convention.native);
         let waitpid = cfg!(target_arch = "x86_64").then_some(7);
         assert_eq!(other.and_then(|convention| convention.of("waitpid")), waitpid);
+    }
+    /// The crate must not be compared with itself alone.
+    #[test]
+    fn what_every_program_needs_has_the_number_that_the_kernel_gave_it() {
+        let native = CONVENTIONS.iter().find(|convention| convention.native).expect("a native convention");
+        let names = match cfg!(target_arch = "arm") {
+            true => [
+                "read",
+                "openat",
+                "fstatat64",
+                "fstat64",
+                "statx",
+                "execve",
+                "clone",
+                "mmap2",
+                "futex",
+                "exit_group",
+            ],
+            false => [
+                "read",
+                "openat",
+                "newfstatat",
+                "fstat",
+                "statx",
+                "execve",
+                "clone",
+                "mmap",
+                "futex",
+                "exit_group",
+            ],
+        };
+        let numbers = if cfg!(target_arch = "arm") {
+            [3, 322, 327, 197, 397, 11, 120, 192, 240, 248]
+        } else if cfg!(target_arch = "x86_64") {
+            [0, 257, 262, 5, 332, 59, 56, 9, 202, 231]
+        } else {
+            // asm-generic/unistd.h: aarch64 and riscv64.
+            [63, 56, 79, 80, 291, 221, 220, 222, 98, 94]
+        };
+        assert_eq!(names.map(|name| native.of(name)), numbers.map(Some));
     }
 }

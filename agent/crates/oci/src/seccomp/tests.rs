@@ -276,4 +276,25 @@ fn the_default_profile_refuses_what_needs_a_capability_until_it_is_granted() {
         assert_eq!(run(&admin, &call(name, &[])), ALLOW, "{name}");
     }
     assert_ne!(run(&admin, &call("reboot", &[])), ALLOW);
+    assert_eq!(run(&plain, &call("lsm_list_modules", &[])), ENOSYS);
+    assert_eq!(run(&admin, &call("lsm_list_modules", &[])), ALLOW);
+    // Newer than all that are listed.
+    for number in [467, 468, 469, 470, 471, 999] {
+        let newer = Call { number, architecture: NATIVE, arguments: [0; 6] };
+        assert_eq!(run(&plain, &newer), ENOSYS, "{number}");
+    }
+}
+
+#[test]
+fn the_default_profile_lets_programs_open_sockets_of_the_families_that_it_lists() {
+    let filter =
+        Filter::compile(&default_profile(&oci_spec::runtime::Capabilities::new())).expect("compiles");
+    let listed = [0..=11, 13..=18, 21..=22, 24..=24, 26..=33, 35..=36, 39..=39, 41..=45];
+    for family in 0..200_u64 {
+        let want = if listed.iter().any(|families| families.contains(&family)) { ALLOW } else { EPERM };
+        // The kernel takes the lower half.
+        for argument in [family, family | 1 << 32, family | 0xffff_ffff << 32] {
+            assert_eq!(run(&filter, &call("socket", &[argument])), want, "{argument:#x}");
+        }
+    }
 }
