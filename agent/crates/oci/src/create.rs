@@ -12,6 +12,7 @@ use crate::namespaces::Namespaces;
 use crate::options::CreateOptions;
 use crate::program::Program;
 use crate::record::{Entry, Held, Record};
+use crate::rootfs::Way;
 use crate::runtime::{Runtime, State, Status};
 use crate::seccomp::Introduction;
 use crate::start;
@@ -185,6 +186,7 @@ fn build(
             .map(|mount| mount.prepare(&config.namespaces))
             .collect::<Result<_, _>>()?,
         mounts: config.namespaces.open(Kind::Mount)?,
+        way: if options.no_pivot { Way::Move } else { Way::Pivot },
         preserve_fds: options.preserve_fds,
         keep_keyring: options.keep_keyring,
     };

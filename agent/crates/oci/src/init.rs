@@ -7,7 +7,7 @@ use crate::error::{During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::launch::{Guarded, Launch, set_umask};
 use crate::mount_options;
-use crate::rootfs::Rootfs;
+use crate::rootfs::{Rootfs, Way};
 use crate::runtime::{State, Status};
 use crate::seccomp::Introduction;
 use crate::{cgroup, console, devices, sysctl};
@@ -36,6 +36,7 @@ pub(crate) struct Birth<'a> {
     pub(crate) prepared: Vec<Option<Tree>>,
     /// A mount namespace to join.
     pub(crate) mounts: Option<OwnedFd>,
+    pub(crate) way: Way,
     pub(crate) preserve_fds: u32,
     pub(crate) keep_keyring: bool,
 }
@@ -100,7 +101,7 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     rootfs.protect(config)?;
     let propagation = config.linux.rootfs_propagation.as_deref().filter(|word| !word.is_empty());
     let propagation = propagation.and_then(|word| mount_options::root_propagation(word).ok());
-    rootfs.enter(propagation)?;
+    rootfs.enter(birth.way, config, propagation)?;
     if !birth.keep_keyring {
         process::new_session_keyring().during("new session keyring")?;
     }

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::error::{During, SpawnError};
 use crate::{cgroup, devices, masks, mounts};
 use edgelet_sys::mount::{self, Attributes, Propagation, Tree};
+use edgelet_sys::new_root;
 use edgelet_sys::root::RootDir;
 use nix::fcntl::OFlag;
 use std::io;
@@ -17,6 +18,15 @@ pub(crate) struct Rootfs {
     tree: Tree,
     /// The same directory, to resolve paths from.
     root: RootDir,
+}
+
+/// How a process comes into its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The old root goes away.
+    Pivot,
+    /// The old root stays below: where it cannot go away.
+    Move,
 }
 
 impl Rootfs {
@@ -70,8 +80,19 @@ impl Rootfs {
     }
 
     /// Makes it the root of the calling process and of its mount namespace.
-    pub(crate) fn enter(self, propagation: Option<(Propagation, bool)>) -> Result<(), SpawnError> {
-        mount::pivot_to(self.root.as_fd()).during("pivot to root")?;
+    pub(crate) fn enter(
+        self,
+        way: Way,
+        config: &Config,
+        propagation: Option<(Propagation, bool)>,
+    ) -> Result<(), SpawnError> {
+        match way {
+            Way::Pivot => new_root::pivot_to(self.root.as_fd()).during("pivot to root")?,
+            Way::Move => {
+                let path = config.root.canonicalize().during("find root again")?;
+                new_root::move_over_root(self.root.as_fd(), &path).during("move root over the host's")?;
+            }
+        }
         match propagation {
             Some((propagation, all)) => {
                 mount::set_propagation(Path::new("/"), propagation, all).during("set root propagation")

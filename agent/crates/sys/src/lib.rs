@@ -19,6 +19,7 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod new_root;
 pub mod notify;
 pub mod process;
 pub mod procfs;

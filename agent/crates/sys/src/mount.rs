@@ -311,18 +311,6 @@ pub fn set_propagation(path: &Path, propagation: Propagation, all: bool) -> io::
     Ok(nix::mount::mount(NONE, path, NONE, flag, NONE)?)
 }
 
-/// Makes the mount that `root` refers to the root of this mount namespace, and lets go of the old one.
-/// The current directory is the new root afterwards.
-pub fn pivot_to(root: BorrowedFd<'_>) -> io::Result<()> {
-    nix::unistd::fchdir(root.as_raw_fd())?;
-    // pivot_root(2), NOTES: with both paths the same, the old root is mounted on top of the new one.
-    nix::unistd::pivot_root(".", ".")?;
-    // What is unmounted here must not be unmounted where it came from.
-    nix::mount::mount(NONE, ".", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)?;
-    nix::mount::umount2(".", nix::mount::MntFlags::MNT_DETACH)?;
-    Ok(nix::unistd::chdir("/")?)
-}
-
 fn copy_flags(recursive: bool) -> u32 {
     OPEN_TREE_CLONE | libc::O_CLOEXEC as u32 | if recursive { AT_RECURSIVE as u32 } else { 0 }
 }

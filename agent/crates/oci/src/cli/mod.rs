@@ -7,6 +7,7 @@ mod arguments;
 mod foreground;
 mod limits;
 mod report;
+mod template;
 mod verbs;
 
 use arguments::{Arguments, UsageError};

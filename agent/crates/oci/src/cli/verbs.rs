@@ -3,6 +3,7 @@
 use super::arguments::{Arguments, Known, UsageError};
 use super::foreground::{self, Relay, Signals};
 use super::limits;
+use super::template;
 use crate::spec::{Process, Spec};
 use crate::{
     Changes, ConsoleSocket, ControlError, CreateOptions, ExecOptions, ExecProcess, Id, Runtime, features,
@@ -19,6 +20,7 @@ pub(super) const HELP: &str = "\
 usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] COMMAND
 
   create  ID [-b BUNDLE] [--console-socket PATH] [--pid-file FILE] [--preserve-fds N] [--no-new-keyring]
+          [--no-pivot]
   start   ID
   run     ID [-d] [--keep] and the options of create
   exec    [-p FILE] [-d] [-t] [-u UID[:GID]] [--cwd DIR] [-e NAME=VALUE] [-c CAP] ID [PROGRAM ARGUMENT...]
@@ -32,6 +34,7 @@ usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] 
   update  ID [-r FILE|-] [--memory BYTES] [--cpu-quota MICROSECONDS] [--pids-limit N] and other limits
   events  ID [--stats] [--interval SECONDS]
   features
+  spec    [-b BUNDLE] [--rootless]
 ";
 
 /// Runs one verb; the answer is the exit code or what went wrong.
@@ -57,7 +60,8 @@ pub(super) fn run(verb: &str, words: &[String], root: &Path, systemd_cgroup: boo
         "features" => print(&features::features()),
         "version" => version(),
         "help" => print_text(HELP),
-        "spec" | "checkpoint" | "restore" => Err(usage(UsageError::not_supported(verb))),
+        "spec" => template::spec(words),
+        "checkpoint" | "restore" => Err(usage(UsageError::not_supported(verb))),
         other => Err(format!("unknown command {other:?}")),
     }
 }
@@ -76,15 +80,13 @@ fn create(runtime: &Runtime, words: &[String], systemd_cgroup: bool) -> Result<u
 }
 
 fn create_options(arguments: &Arguments) -> Result<CreateOptions, String> {
-    if arguments.has("no-pivot") {
-        return Err(usage(UsageError::not_supported("--no-pivot")));
-    }
     let id = id_of(&arguments.operands)?;
     let mut options = CreateOptions::new(id, arguments.either("bundle", "b").unwrap_or("."));
     options.console = arguments.value("console-socket").map(|path| ConsoleSocket::Path(PathBuf::from(path)));
     options.pid_file = arguments.value("pid-file").map(PathBuf::from);
     options.preserve_fds = arguments.number("preserve-fds", 0).map_err(usage)?;
     keep_only(options.preserve_fds)?;
+    options.no_pivot = arguments.has("no-pivot");
     options.keep_keyring = arguments.has("no-new-keyring");
     Ok(options)
 }

@@ -224,3 +224,17 @@ fn what_is_not_implemented_is_refused_by_name_before_anything_is_touched() {
         assert!(!bundle.state_root().exists(), "{name}");
     }
 }
+
+#[test]
+fn without_a_pivot_nothing_of_the_host_is_left_to_see() {
+    let script =
+        "cut -d ' ' -f 5 /proc/self/mountinfo; ls /; cd /..; ls bin/busybox; mkdir -p /tmp/a; echo there";
+    let mut bundle = Bundle::script(script);
+    bundle.add_mount(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}));
+    let pivoted = bundle.run().good();
+    let moved = bundle.runtime(&["run", "--no-pivot", "--bundle", bundle.bundle(), &bundle.id]).good();
+    assert!(moved.ends_with("bin/busybox\nthere\n"), "{moved}");
+    // The old root is below the new one and has no other mount.
+    let lines = |text: &str| text.lines().filter(|line| *line != "/").map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(&moved), lines(&pivoted));
+}

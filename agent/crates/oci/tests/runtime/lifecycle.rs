@@ -256,6 +256,25 @@ fn version_features_and_help_need_no_container() {
 /// A kernel that lacks the newer calls, played by a filter around the runtime: it must manage with what
 /// Linux 5.10 has.
 #[test]
+fn a_configuration_to_start_from_is_one_that_runs() {
+    let bundle = Bundle::args(&["true"]);
+    let fresh = bundle.path().join("fresh");
+    fs::create_dir(&fresh).expect("mkdir");
+    let words = ["spec", "--bundle", fresh.to_str().expect("plain")];
+    bundle.runtime(&words).good();
+    let text = fs::read_to_string(fresh.join("config.json")).expect("config.json");
+    let bundle = bundle.with(|config| {
+        *config = serde_json::from_str(&text).expect("JSON");
+        config["process"]["terminal"] = false.into();
+        config["process"]["args"] = serde_json::json!(["/bin/sh", "-c", "echo it runs"]);
+    });
+    assert_eq!(bundle.run().good(), "it runs\n");
+    if is_ours() {
+        assert!(bundle.runtime(&words).bad().contains("exists"), "what is there is not overwritten");
+    }
+}
+
+#[test]
 fn an_older_kernel_is_served_by_fallbacks() {
     if !is_ours() {
         return;

@@ -48,9 +48,9 @@ pub(crate) fn is_ours() -> bool {
 }
 
 const PROGRAMS: &[&str] = &[
-    "sh", "cat", "chmod", "echo", "grep", "head", "hostname", "id", "ionice", "ip", "kill", "ls", "mkdir",
-    "mount", "mv", "pwd", "readlink", "rm", "sed", "sleep", "sort", "stat", "stty", "touch", "tr", "true",
-    "tty", "umount", "uname", "wc",
+    "sh", "cat", "chmod", "cut", "echo", "grep", "head", "hostname", "id", "ionice", "ip", "kill", "ls",
+    "mkdir", "mount", "mv", "pwd", "readlink", "rm", "sed", "sleep", "sort", "stat", "stty", "touch", "tr",
+    "true", "tty", "umount", "uname", "wc",
 ];
 
 impl Bundle {
