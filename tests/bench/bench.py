@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import resource
+import select
 import shutil
 import socket
 import statistics
@@ -17,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 
-RUNTIME_ROUNDS = 60
+RUNTIME_ROUNDS = 200
 PULL_ROUNDS = 5
 
 
@@ -30,33 +31,151 @@ def main() -> None:
 
 
 def bench_runtimes(dist: pathlib.Path, work: pathlib.Path) -> None:
-    """Container start to exit of /bin/true: `run` of each runtime over the same bundle."""
-    bundle = make_bundle(work)
-    programs = {"edgelet-oci": dist / "edgelet-oci", "crun": shutil.which("crun"), "runc": shutil.which("runc")}
-    samples = {name: [] for name in programs}
-    for number in range(RUNTIME_ROUNDS + 3):
-        for name, program in programs.items():
-            container = f"bench-{name}-{number}"
-            root = str(work / f"state-{name}")
-            sample = timed([str(program), "--root", root, "run", "--bundle", str(bundle), container])
-            if number >= 3:  # the first rounds warm the caches
-                samples[name].append(sample)
+    """Containers that run /bin/true, by us and by peers over the same bundle, and what the kernel alone takes."""
+    bundle = make_bundle(work, "bundle", ["/bin/true"])
+    runtimes = {"edgelet-oci": dist / "edgelet-oci", **peers(work)}
+    floor = {"floor": [compiled(work, "floor"), bundle / "rootfs", "/bin/true"]}
+    runs = {name: [program, "--root", work / name, "run", "--bundle", bundle, f"bench-{name}-%d"]
+            for name, program in runtimes.items()}
+    samples = in_turns(work, RUNTIME_ROUNDS, {**runs, **floor})
+    samples["own path"] = own_path(dist, work, bundle)
     print(f"\nrun of /bin/true, {RUNTIME_ROUNDS} rounds in turn (ms, KiB)")
     report(samples, "edgelet-oci")
+    crun = statistics.median(sample[0] for sample in samples[NEWEST if NEWEST in samples else "crun"])
+    for ours in ["edgelet-oci", "own path"]:
+        print(f"{ours}: {statistics.median(sample[0] for sample in samples[ours]) / crun:.2f} of crun")
+    print(f"\nby separate calls, {RUNTIME_ROUNDS // 4} rounds in turn (ms)")
+    report_verbs(in_turns(work, RUNTIME_ROUNDS // 4, verbs(work, runtimes)), runtimes)
 
 
-def make_bundle(work: pathlib.Path) -> pathlib.Path:
-    bundle = work / "bundle"
+NEWEST = "crun of sid"
+
+
+def peers(work: pathlib.Path) -> dict:
+    """Runtimes of this Debian, and the newest crun that Debian has, with a loader and libraries of its own."""
+    found = {"crun": shutil.which("crun"), "runc": shutil.which("runc")}
+    root = work / "sid"
+    made = subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=extract", "--include=crun", "sid", str(root), *MIRROR],
+        stdout=subprocess.DEVNULL,
+    )
+    if made.returncode != 0:
+        print(f"{NEWEST}: not to be had, left out", file=sys.stderr)
+        return found
+    loader = next(root.glob("usr/lib*/ld-linux-*.so.*"))
+    libraries = next(root.glob("usr/lib/*-linux-gnu*"))
+    program = root / "usr/bin/crun"
+    # Started by its loader it would not find itself again, which it does to protect itself.
+    run(["patchelf", "--set-interpreter", str(loader), "--set-rpath", str(libraries), str(program)])
+    return {NEWEST: program, **found}
+
+
+# Where packages come from, if not from Debian's own servers.
+MIRROR = [os.environ["EDGELET_TEST_MIRROR"]] if "EDGELET_TEST_MIRROR" in os.environ else []
+
+
+def compiled(work: pathlib.Path, name: str) -> pathlib.Path:
+    program = work / name
+    source = pathlib.Path(__file__).with_name(f"{name}.c")
+    run(["musl-gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(program), str(source)])
+    return program
+
+
+def in_turns(work: pathlib.Path, rounds: int, commands: dict) -> dict:
+    """Samples of commands that run in turn: wall and processor milliseconds, and peak KiB."""
+    words = [str(compiled(work, "turns")), str(rounds)]
+    names = list(commands)
+    for number, command in enumerate(commands.values()):
+        words += ["--", str(number), *map(str, command)]
+    text = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    samples = {name: [] for name in names}
+    for line in text.splitlines():
+        number, wall, cpu, peak = line.split()
+        samples[names[int(number)]].append((float(wall) / 1000, float(cpu) / 1000, int(peak)))
+    return samples
+
+
+def verbs(work: pathlib.Path, runtimes: dict) -> dict:
+    bundle = make_bundle(work, "waiting", ["/bin/sleep", "1000"])
+    commands = {}
+    for name, program in runtimes.items():
+        start, container = [program, "--root", work / name], f"verbs-{name}-%d"
+        commands[name, "create"] = [*start, "create", "--bundle", bundle, container]
+        commands[name, "start"] = [*start, "start", container]
+        commands[name, "state"] = [*start, "state", container]
+        commands[name, "kill"] = [*start, "kill", container, "KILL"]
+        commands[name, "delete"] = [*start, "delete", "--force", container]
+    return commands
+
+
+def report_verbs(samples: dict, runtimes: dict) -> None:
+    names = ["create", "start", "state", "kill", "delete"]
+    print(f"{'':14}" + "".join(f"{verb:>10}" for verb in names) + f"{'sum':>10}   us / it")
+    sums = {}
+    for name in runtimes:
+        medians = [statistics.median(sample[0] for sample in samples[name, verb]) for verb in names]
+        sums[name] = sum(medians)
+        print(f"{name:14}" + "".join(f"{value:10.1f}" for value in [*medians, sums[name]])
+              + f"   {sums['edgelet-oci'] / sums[name]:.2f}")
+
+
+def own_path(dist: pathlib.Path, work: pathlib.Path, bundle: pathlib.Path) -> list:
+    """The daemon's own way: an order to the process that shims are copies of, until the shim has written how the
+    container ended. Python asks here in the daemon's place."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    config = json.loads((bundle / "config.json").read_text())
+    config["root"]["path"] = str(bundle / "rootfs")
+    samples = []
+    zygote = subprocess.Popen(["edgelet-shim", " " * 256], executable=dist / "edgelet", stdin=theirs, **QUIET)
+    theirs.close()
+    for number in range(RUNTIME_ROUNDS + 5):
+        container = f"bench{number:08}"
+        place = work / "own" / container
+        place.mkdir(parents=True)
+        (place / "config.json").write_text(json.dumps(config))
+        (place / "order.json").write_text(json.dumps(order(container, work)))
+        status, status_end = os.pipe()
+        with open(place / "lock", "w") as lock:
+            started = time.monotonic()
+            socket.send_fds(ours, [str(place).encode()], [lock.fileno(), status_end])
+            answer, (shim,), _, _ = socket.recv_fds(ours, 4096, 4)
+            select.select([shim], [], [])
+            wall = time.monotonic() - started
+        os.close(status_end)
+        told = os.read(status, 4096)
+        for descriptor in [status, shim]:
+            os.close(descriptor)
+        end = json.loads((place / "exit.json").read_text()) if b"started" in told else {}
+        if end.get("code") != 0:
+            sys.exit(f"own path: {answer!r} {told!r} {end}")
+        if number >= 5:
+            samples.append((wall * 1000, 0, 0))
+    ours.close()
+    zygote.wait(timeout=30)
+    return samples
+
+
+def order(container: str, work: pathlib.Path) -> dict:
+    return {
+        "container": container, "workload": "bench", "generation": 1, "at": 0, "stop_signal": 15,
+        "runtime_root": str(work / "own-state"), "log_dir": str(work / "own-log"),
+        "log_limit": {"file_bytes": 1 << 20, "files": 1},
+    }
+
+
+def make_bundle(work: pathlib.Path, name: str, arguments: list) -> pathlib.Path:
+    bundle = work / name
     binaries = bundle / "rootfs" / "bin"
     binaries.mkdir(parents=True)
     shutil.copy("/bin/busybox", binaries / "busybox")
-    (binaries / "true").symlink_to("busybox")
+    for applet in ["true", "sleep"]:
+        (binaries / applet).symlink_to("busybox")
     for name in ["proc", "dev", "sys"]:
         (bundle / "rootfs" / name).mkdir()
     # What `runc spec` writes, less the terminal and the limits that need CAP_SYS_RESOURCE.
     subprocess.run(["runc", "spec", "--bundle", bundle], check=True)
     config = json.loads((bundle / "config.json").read_text())
-    config["process"].update(terminal=False, args=["/bin/true"])
+    config["process"].update(terminal=False, args=arguments)
     config["process"].pop("rlimits", None)
     (bundle / "config.json").write_text(json.dumps(config))
     return bundle
