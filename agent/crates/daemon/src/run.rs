@@ -98,7 +98,8 @@ fn check_machine(layout: &Layout) -> Result<(), Fault> {
         ));
     }
     // Whatever whoever started us left open must not be held by containers for as long as they live.
-    edgelet_sys::process::close_on_exec_from(3).map_err(|error| failed("close inherited descriptors", &error))
+    edgelet_sys::descriptors::close_on_exec_from(3)
+        .map_err(|error| failed("close inherited descriptors", &error))
 }
 
 /// The parts that have to be ended.

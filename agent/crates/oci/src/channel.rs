@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Report {
     /// A helper made the process; this is its id.
     Made(i32),
-    /// It is in its namespaces.
-    Entered,
+    /// It is in its namespaces, and has its mounts.
+    Furnished,
     /// Everything is set up but the last steps.
     Ready,
     /// It gives up.
@@ -99,7 +99,11 @@ impl Channel {
     pub(crate) fn report_failure(&self, error: &SpawnError) {
         let failure = InitFailure::from(error);
         let message = failure.message.chars().take(TEXT_LIMIT / 4).collect();
-        let _ = self.report(&Report::Failed { message, errno: failure.errno });
+        let Ok(message) = serde_json::to_vec(&Report::Failed { message, errno: failure.errno }) else {
+            return;
+        };
+        // By the plainest call: the filter of a program that could not be executed is in force by now.
+        let _ = nix::unistd::write(&self.socket, &message);
     }
 
     /// Waits for a report; `None` when the process is gone, by ending or by executing its program. A
@@ -161,8 +165,8 @@ mod tests {
     #[test]
     fn reports_arrive_and_failures_become_errors() {
         let (creator, created) = Channel::pair().expect("pair");
-        created.report(&Report::Entered).expect("report");
-        creator.expect(Report::Entered, SOON).expect("entered");
+        created.report(&Report::Furnished).expect("report");
+        creator.expect(Report::Furnished, SOON).expect("furnished");
         created.report_failure(&SpawnError::Hook("x".repeat(100_000)));
         match creator.next(SOON) {
             Err(SpawnError::Init(failure)) => assert!(failure.message.len() <= TEXT_LIMIT),

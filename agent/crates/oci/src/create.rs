@@ -230,9 +230,15 @@ fn spawn(
         detour.leave()?;
         return Ok(born);
     };
+    let pid = namespaces.open(Kind::Pid)?;
     let helper = process::spawn(0, move || {
         theirs.let_go_of_peer();
-        let made = namespace::enter(user.as_fd(), Kind::User).during("join user namespace").and_then(|()| {
+        // Its children are in there; it is not.
+        let entered = pid.map_or(Ok(()), |pid| namespace::enter(pid.as_fd(), Kind::Pid));
+        let joined = entered
+            .during("join pid namespace")
+            .and_then(|()| namespace::enter(user.as_fd(), Kind::User).during("join user namespace"));
+        let made = joined.and_then(|()| {
             let second = Channel::over(theirs.as_fd().try_clone_to_owned().during(step)?);
             process::spawn_sibling(flags, move || init::live(birth, second)).during(step)
         });
@@ -266,7 +272,7 @@ fn set_up(
     config.namespaces.map_ids(child.pid())?;
     config.net_devices.hand_over(child.pid())?;
     channel.go_as(child.pid())?;
-    channel.expect(Report::Entered, STEP_LIMIT)?;
+    channel.expect(Report::Furnished, STEP_LIMIT)?;
 
     let creating = record.state(Status::Creating, child.pid());
     hooks::run(hooks, Moment::Prestart, &creating)?;

@@ -16,10 +16,10 @@ use crate::schedule::Nature;
 use crate::seccomp::{Filter, Introduction};
 use crate::{Id, console, identity, refuse};
 use edgelet_sys::namespace::{self, Kind};
-use edgelet_sys::process;
 use edgelet_sys::root::RootDir;
+use edgelet_sys::{descriptors, process};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// See [`Runtime::exec`].
@@ -153,16 +153,24 @@ impl Entrant<'_> {
         }
     }
 
+    /// All that the process needs of what its creator had open.
+    fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
+        let namespaces = self.namespaces.iter().map(|(_, namespace)| namespace.as_fd());
+        let others = self.console.iter().map(AsFd::as_fd).chain(self.introduction.iter().map(AsFd::as_fd));
+        namespaces.chain(others).chain([channel.as_fd()]).collect()
+    }
+
     fn run(self, channel: &Channel) -> Result<Infallible, SpawnError> {
-        process::close_on_exec_from(3 + self.preserve_fds).during("mark descriptors")?;
+        descriptors::close_others(3 + self.preserve_fds, &self.descriptors(channel))
+            .during("close descriptors")?;
         process::default_signals().during("reset signals")?;
         nix::unistd::setsid().during("new session")?;
         // What runs inside must not look into it, nor at its program.
         nix::sys::prctl::set_dumpable(false).during("hide memory")?;
         let pid = channel.wait_for_go_as()?;
-        for (kind, namespace) in &self.namespaces {
-            namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
-            if *kind == Kind::User {
+        for (kind, namespace) in self.namespaces {
+            namespace::enter(namespace.as_fd(), kind).during(format!("join {} namespace", kind.file()))?;
+            if kind == Kind::User {
                 become_root_inside()?;
             }
         }

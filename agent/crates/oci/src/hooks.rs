@@ -57,8 +57,9 @@ pub(crate) fn check(hooks: Option<&Hooks>) -> Result<(), String> {
             if !hook.path().is_absolute() {
                 return Err(format!("hooks.{}: path {:?} must be absolute", moment.name(), hook.path()));
             }
-            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
-                return Err(format!("hooks.{}: timeout must be positive", moment.name()));
+            if hook.timeout().is_some_and(|seconds| !(1..=LONGEST_TIMEOUT).contains(&seconds)) {
+                let name = moment.name();
+                return Err(format!("hooks.{name}: timeout must be 1 to {LONGEST_TIMEOUT} seconds"));
             }
         }
     }
@@ -92,6 +93,8 @@ pub(crate) fn limit(hooks: Option<&Hooks>, moment: Moment) -> Duration {
 
 /// What a hook without a timeout gets: the specification sets no limit, and we wait for nothing for ever.
 const NO_TIMEOUT: Duration = Duration::from_secs(600);
+/// The longest that may be asked for, in seconds: a day.
+const LONGEST_TIMEOUT: i64 = 86_400;
 /// How much of what a failed hook wrote goes into the error, in bytes.
 const OUTPUT_LIMIT: u64 = 1024;
 
@@ -121,6 +124,7 @@ fn run_one(hook: &Hook, state: &State) -> Result<(), String> {
     let ended = process::pidfd_open(pid).and_then(|fd| process::readable_within(fd.as_fd(), timeout(hook)));
     if !matches!(ended, Ok(true)) {
         child.kill().and_then(|()| child.wait()).map_err(text)?;
+        ended.map_err(text)?;
         return Err(format!("killed after {} s", timeout(hook).as_secs()));
     }
     let status = child.wait().map_err(text)?;

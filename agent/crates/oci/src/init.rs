@@ -13,10 +13,10 @@ use crate::seccomp::Introduction;
 use crate::{cgroup, console, devices, sysctl};
 use edgelet_sys::mount::Tree;
 use edgelet_sys::namespace::{self, Kind};
-use edgelet_sys::{process, socket};
+use edgelet_sys::{descriptors, process, socket};
 use nix::unistd::{Gid, Uid};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the process is born with.
 #[derive(Debug)]
@@ -39,6 +39,16 @@ pub(crate) struct Birth<'a> {
     pub(crate) way: Way,
     pub(crate) preserve_fds: u32,
     pub(crate) keep_keyring: bool,
+}
+
+impl Birth<'_> {
+    /// All that the process needs of what its creator had open.
+    fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
+        let prepared = self.prepared.iter().flatten().map(AsFd::as_fd);
+        let others = [&self.console, &self.listener, &self.mounts].into_iter().flatten().map(AsFd::as_fd);
+        let introduction = self.introduction.iter().map(AsFd::as_fd);
+        prepared.chain(others).chain(introduction).chain([channel.as_fd()]).collect()
+    }
 }
 
 /// The life of the process; the answer is its exit code when nothing came of it.
@@ -76,7 +86,8 @@ const FAILED: i32 = 1;
 /// Everything that `create` does inside.
 fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnError> {
     let config = birth.config;
-    process::close_on_exec_from(3 + birth.preserve_fds).during("mark descriptors")?;
+    descriptors::close_others(3 + birth.preserve_fds, &birth.descriptors(channel))
+        .during("close descriptors")?;
     process::default_signals().during("reset signals")?;
     nix::unistd::setsid().during("new session")?;
     // Neighbours in a shared process-id or user namespace must not look into it, nor at its program.
@@ -84,12 +95,12 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     // The creator maps ids and puts it into control groups.
     birth.state.pid = channel.wait_for_go_as()?;
     enter_namespaces(birth)?;
-    channel.report(&Report::Entered)?;
-    // The creator runs prestart and createRuntime hooks.
+    let umask = set_umask(0);
+    let rootfs = Rootfs::furnish(config, &birth.cgroups, std::mem::take(&mut birth.prepared))?;
+    channel.report(&Report::Furnished)?;
+    // The creator runs prestart and createRuntime hooks, which may count on the mounts.
     channel.wait_for_go()?;
 
-    set_umask(0);
-    let rootfs = Rootfs::furnish(config, &birth.cgroups, &birth.prepared)?;
     sysctl::apply(&config.linux)?;
     if let Some(socket) = birth.console.take() {
         let pair = console::open(rootfs.dir(), config.program.size).during("open terminal")?;
@@ -97,7 +108,9 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
         console::send_master(socket, pair.master).during("send terminal")?;
         console::take(&pair.slave, config.program.identity.uid).during("take terminal")?;
     }
+    set_umask(umask);
     hooks::run(config.spec.hooks.as_ref(), Moment::CreateContainer, &birth.state)?;
+    set_umask(0);
     rootfs.protect(config)?;
     let propagation = config.linux.rootfs_propagation.as_deref().filter(|word| !word.is_empty());
     let propagation = propagation.and_then(|word| mount_options::root_propagation(word).ok());
@@ -128,13 +141,13 @@ fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
     })
 }
 
-fn enter_namespaces(birth: &Birth<'_>) -> Result<(), SpawnError> {
+fn enter_namespaces(birth: &mut Birth<'_>) -> Result<(), SpawnError> {
     let config = birth.config;
     let namespaces = &config.namespaces;
     if namespaces.has(Kind::User) {
         become_root_inside()?;
     }
-    if let Some(mounts) = &birth.mounts {
+    if let Some(mounts) = birth.mounts.take() {
         namespace::enter(mounts.as_fd(), Kind::Mount).during("join mount namespace")?;
     }
     if namespaces.is_new(Kind::Cgroup) {

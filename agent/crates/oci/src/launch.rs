@@ -64,9 +64,9 @@ impl Launch {
             }
             _ => {}
         }
+        set_umask(program.umask);
         last()?;
         process::default_signals().during("reset signals")?;
-        set_umask(program.umask);
         self.procfs.as_ref().map_or(Ok(()), |procfs| program.labels.set(procfs))?;
         if program.no_new_privileges {
             nix::sys::prctl::set_no_new_privs().during("set no_new_privs")?;
@@ -119,9 +119,9 @@ fn own_pipes(uid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the mode bits that new files do not get; 0 to 0o777.
-pub(crate) fn set_umask(bits: u32) {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(bits));
+/// Sets the mode bits that new files do not get, 0 to 0o777, and gives those of before.
+pub(crate) fn set_umask(bits: u32) -> u32 {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(bits)).bits()
 }
 
 /// Changes directory and makes sure that the new one is inside the root: a descriptor from outside,

@@ -60,8 +60,9 @@ impl Namespaces {
             return Err(CreateError::NotSupported { field });
         }
         let has_mappings = !self.uid_mappings.is_empty() || !self.gid_mappings.is_empty();
-        if has_mappings && !self.is_new(Kind::User) {
-            return Err(invalid("linux.uidMappings and gidMappings need a new user namespace"));
+        // One that is joined has its own; callers repeat them, or give some for form's sake.
+        if has_mappings && !self.has(Kind::User) {
+            return Err(invalid("linux.uidMappings and gidMappings need a user namespace"));
         }
         if self.is_new(Kind::User) && (self.uid_mappings.is_empty() || self.gid_mappings.is_empty()) {
             return Err(invalid("a new user namespace needs linux.uidMappings and gidMappings"));
@@ -102,10 +103,17 @@ impl Namespaces {
     }
 
     /// Enters what a child is to inherit. The way back is the answer's `leave`.
+    ///
+    /// Where a user namespace is joined, the child is a helper that makes the process, and tells which one it is. It
+    /// must know its number as the caller does, and so the namespace of process ids is left to it ([`Self::open`]).
     pub(crate) fn detour(&self) -> Result<Detour, SpawnError> {
         let mut detour = Detour { back: Vec::new() };
+        let by_child: &[Kind] = match self.path(Kind::User) {
+            Some(_) => &[Kind::User, Kind::Mount, Kind::Pid],
+            None => &[Kind::Mount],
+        };
         for (kind, path) in &self.joined {
-            if !matches!(kind, Kind::User | Kind::Mount) {
+            if !by_child.contains(kind) {
                 let target = open(path, *kind)?;
                 detour.enter(&target, *kind).during(format!(
                     "join {} namespace {}",

@@ -36,7 +36,7 @@ impl Rootfs {
     pub(crate) fn furnish(
         config: &Config,
         cgroup: &cgroup::View,
-        prepared: &[Option<Tree>],
+        prepared: Vec<Option<Tree>>,
     ) -> Result<Self, SpawnError> {
         // Nothing that is mounted here may travel to the host; what the host unmounts must go away here.
         mount::set_propagation(Path::new("/"), Propagation::Slave, true)

@@ -15,6 +15,7 @@ pub mod xattr;
 
 pub mod bpf;
 pub mod console;
+pub mod descriptors;
 pub mod memory;
 pub mod mount;
 pub mod namespace;

@@ -290,34 +290,6 @@ pub fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()
     Ok(Errno::result(set).map(drop)?)
 }
 
-/// Marks every descriptor from `first` on to be closed when a program is executed.
-pub fn close_on_exec_from(first: u32) -> io::Result<()> {
-    const CLOSE_RANGE_CLOEXEC: u32 = 4;
-    // SAFETY: no pointers are passed, and nothing is closed now.
-    let marked = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
-    match Errno::result(marked) {
-        // The flag is new in Linux 5.11, the call in 5.9.
-        Err(Errno::ENOSYS | Errno::EINVAL) => mark_one_by_one(first),
-        other => Ok(other.map(drop)?),
-    }
-}
-
-fn mark_one_by_one(first: u32) -> io::Result<()> {
-    let mut open = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd")? {
-        let number = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        open.extend(number.filter(|fd| u32::try_from(*fd).is_ok_and(|fd| fd >= first)));
-    }
-    for fd in open {
-        match nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)) {
-            // The directory's own descriptor is among them and is closed by now.
-            Ok(_) | Err(Errno::EBADF) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
 /// Gives every signal its default action and blocks none, as a new program expects. Rust programs
 /// ignore SIGPIPE, and an ignored signal stays ignored across exec.
 pub fn default_signals() -> io::Result<()> {

@@ -6,6 +6,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -28,6 +29,9 @@ impl Report {
     /// Takes the messages of the libraries as well.
     pub(super) fn install(&self) {
         let Ok(file) = self.file.as_ref().map(File::try_clone).transpose() else { return };
+        if let Some(file) = &file {
+            edgelet_sys::descriptors::keep_for_messages(file.as_fd());
+        }
         let copy = Self { file, json: self.json, level: self.level };
         if log::set_boxed_logger(Box::new(copy)).is_ok() {
             log::set_max_level(self.level);

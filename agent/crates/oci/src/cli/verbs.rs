@@ -19,8 +19,7 @@ use std::str::FromStr;
 pub(super) const HELP: &str = "\
 usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] COMMAND
 
-  create  ID [-b BUNDLE] [--console-socket PATH] [--pid-file FILE] [--preserve-fds N] [--no-new-keyring]
-          [--no-pivot]
+  create  ID [-b BUNDLE] [--console-socket PATH] [--pid-file FILE] [--preserve-fds N] [--no-new-keyring] [--no-pivot]
   start   ID
   run     ID [-d] [--keep] and the options of create
   exec    [-p FILE] [-d] [-t] [-u UID[:GID]] [--cwd DIR] [-e NAME=VALUE] [-c CAP] ID [PROGRAM ARGUMENT...]
@@ -136,7 +135,7 @@ fn keep_only(preserved: u32) -> Result<(), String> {
     let first = preserved
         .checked_add(3)
         .ok_or_else(|| usage(UsageError::bad("--preserve-fds", &preserved.to_string())))?;
-    edgelet_sys::process::close_on_exec_from(first).map_err(io_error("mark descriptors"))
+    edgelet_sys::descriptors::close_on_exec_from(first).map_err(io_error("mark descriptors"))
 }
 
 const EXEC: Known = Known {

@@ -43,6 +43,12 @@ impl Introduction {
     }
 }
 
+impl AsFd for Introduction {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ProcessState<'a> {

@@ -106,6 +106,22 @@ fn every_hook_is_told_which_process_it_is_about() {
 }
 
 #[test]
+fn hooks_before_the_root_is_entered_find_the_mounts_and_the_callers_mask() {
+    let mut bundle = Bundle::args(&["true"]);
+    let seen = bundle.path().join("seen");
+    let see = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("{script} >> {}", seen.display())], "env": ["PATH=/bin:/usr/bin"]}]);
+    let mounts = see(
+        "pid=$(tr -d ' \\n' | sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); grep -c rootfs/dev/shm /proc/$pid/mountinfo",
+    );
+    bundle.config()["hooks"] =
+        json!({"prestart": mounts, "createRuntime": mounts, "createContainer": see("umask")});
+    bundle.run().good();
+    let umask = std::process::Command::new("sh").args(["-c", "umask"]).output().expect("sh").stdout;
+    let seen = fs::read_to_string(seen).expect("seen");
+    assert_eq!(seen, format!("1\n1\n{}", String::from_utf8_lossy(&umask)));
+}
+
+#[test]
 fn a_hook_that_fails_before_the_program_runs_ends_the_container() {
     for moment in ["prestart", "createRuntime", "createContainer"] {
         let bundle = Bundle::args(&["true"]).with(|config| {

@@ -128,6 +128,42 @@ fn a_working_directory_behind_a_descriptor_is_refused() {
     }
 }
 
+/// What is open while a program is executed can be walked to by the names of the program and of its interpreter.
+#[test]
+fn a_program_behind_a_descriptor_is_not_executed() {
+    let bundle = Bundle::args(&["true"]);
+    let outside = bundle.path().join("o");
+    fs::create_dir(&outside).expect("mkdir");
+    fs::copy(bundle.inside("bin/busybox"), outside.join("sh")).expect("copy");
+    let mut bundle = bundle;
+    for number in 3..24 {
+        let program = format!("/proc/self/fd/{number}{}{}/sh", "/..".repeat(6), outside.display());
+        let script = bundle.inside("script");
+        fs::write(&script, format!("#!{program}\necho outside\n")).expect("write");
+        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        for args in [json!([program, "-c", "echo outside"]), json!(["/script"])] {
+            bundle.config()["process"]["args"] = args;
+            // The caller has left directories of the host open.
+            let run = bundle.command();
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", "exec 3</ 4</ 5</ 9</; exec \"$0\" \"$@\"", "env"]).arg(run.get_program());
+            command.args(run.get_args()).args(["run", "--bundle", bundle.bundle(), &bundle.id]);
+            let output = command.output().expect("run");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(!output.status.success() && !said.contains("outside"), "{number}: {output:?}");
+            bundle.runtime(&["delete", "--force", &bundle.id]);
+        }
+    }
+    // The same for a further process of a container that runs.
+    bundle.config()["process"]["args"] = json!(["sleep", "100"]);
+    bundle.create().good();
+    bundle.verb("start").good();
+    for number in 3..24 {
+        let program = format!("/proc/self/fd/{number}{}{}/sh", "/..".repeat(6), outside.display());
+        bundle.runtime(&["exec", &bundle.id, &program, "-c", "true"]).bad();
+    }
+}
+
 #[test]
 fn the_runtime_cannot_be_overwritten_through_its_process() {
     // The entry point is a script whose interpreter is the runtime itself: while it runs, and after, the

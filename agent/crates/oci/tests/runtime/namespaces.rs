@@ -110,6 +110,33 @@ fn a_user_namespace_of_another_container_can_be_joined() {
 }
 
 #[test]
+fn processes_and_users_of_another_container_can_be_joined_together() {
+    let mut first = Bundle::args(&["sleep", "100"]);
+    first.map_users(100_000);
+    first.create().good();
+    let of = |pid: i32, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("namespace");
+    let mut second = Bundle::args(&["sleep", "100"]);
+    second.map_users(100_000);
+    for namespace in second.config()["linux"]["namespaces"].as_array_mut().expect("namespaces") {
+        if let Some(kind @ ("pid" | "user")) = namespace["type"].clone().as_str() {
+            namespace["path"] = format!("/proc/{}/ns/{kind}", first.pid()).into();
+        }
+    }
+    // The mappings stay: callers give some with a namespace that has its own.
+    second.create().good();
+    for kind in ["pid", "user"] {
+        assert_eq!(
+            of(second.pid(), kind),
+            of(first.pid(), kind),
+            "the process is the one that the state names"
+        );
+    }
+    assert_ne!(of(second.pid(), "mnt"), of(first.pid(), "mnt"));
+    second.verb("start").good();
+    assert_eq!(second.status(), "running");
+}
+
+#[test]
 fn a_time_namespace_has_its_offsets_from_the_first_moment() {
     if !is_ours() && std::env::var("OCI_RUNTIME").is_ok_and(|name| name == "runc" || name == "crun") {
         return; // The versions of Debian 12 do not know the field.
