@@ -137,7 +137,8 @@ impl MountPlan {
     /// the file system, and a source may be where the container's user cannot go.
     pub(crate) fn prepare(&self, namespaces: &Namespaces) -> Result<Option<Tree>, SpawnError> {
         let Kind::Bind { source, recursive } = &self.kind else { return Ok(None) };
-        if self.id_map.is_none() && !namespaces.has(namespace::Kind::User) {
+        // What is mounted below it later is to be seen on both sides, which only a mount of the host's can offer.
+        if self.id_map.is_none() && !namespaces.has(namespace::Kind::User) && !self.is_shared() {
             return Ok(None);
         }
         let step = || format!("mount {}", self.destination.display());
@@ -260,7 +261,15 @@ impl MountPlan {
             tree.change(self.recursive, true)?;
         }
         tree.attach_with(target, self.attributes, false)?;
+        if matches!(self.kind, Kind::Bind { .. }) && !self.is_shared() {
+            // What the creator opened is still a mount of the host's: what is mounted below it must not reach the host.
+            tree.set_propagation(Propagation::Slave, true)?;
+        }
         self.propagate(tree)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.propagation.iter().any(|(propagation, _)| *propagation == Propagation::Shared)
     }
 
     fn propagate(&self, tree: &Tree) -> io::Result<()> {

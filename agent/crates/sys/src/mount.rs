@@ -186,6 +186,7 @@ impl Tree {
                 (now & wide(flag.bits()) != 0 && attributes.clear & bit == 0) || attributes.set & bit != 0;
             wanted.set(flag, is_set);
         }
+        wanted.set(OLD_NO_SYMLINK_FOLLOW, attributes.set & NO_SYMLINK_FOLLOW != 0);
         Ok(nix::mount::mount(NONE, self.proc_path().as_str(), NONE, wanted, NONE)?)
     }
 
@@ -204,6 +205,9 @@ const OLD_FLAGS: [(u64, MsFlags); 6] = [
     (NO_ACCESS_TIME, MsFlags::MS_NOATIME),
     (NO_DIR_ACCESS_TIME, MsFlags::MS_NODIRATIME),
 ];
+
+/// The one that statvfs(3) reports by another number, if at all (Linux 5.10).
+const OLD_NO_SYMLINK_FOLLOW: MsFlags = MsFlags::from_bits_retain(0x100);
 
 const NONE: Option<&str> = None;
 
@@ -300,6 +304,7 @@ pub fn mount_on(
     for (bit, flag) in OLD_FLAGS {
         flags.set(flag, attributes.set & bit != 0);
     }
+    flags.set(OLD_NO_SYMLINK_FOLLOW, attributes.set & NO_SYMLINK_FOLLOW != 0);
     flags.set(MsFlags::MS_STRICTATIME, attributes.set & ACCESS_TIME == STRICT_ACCESS_TIME);
     let path = format!("/proc/self/fd/{}", target.as_raw_fd());
     Ok(nix::mount::mount(Some(source), path.as_str(), Some(kind), flags, Some(data))?)

@@ -9,14 +9,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Makes the mount that `root` refers to the root of this mount namespace, and lets go of the old one.
-/// The current directory is the new root afterwards.
+/// Makes the mount that `root` refers to the root of this mount namespace, and lets go of the old one, none of whose
+/// mounts may be shared with another namespace: they are unmounted. The current directory is the new root afterwards.
 pub fn pivot_to(root: BorrowedFd<'_>) -> io::Result<()> {
     fchdir(root.as_raw_fd())?;
     // pivot_root(2), NOTES: with both paths the same, the old root is mounted on top of the new one.
     pivot_root(".", ".")?;
-    // What is unmounted here must not be unmounted where it came from.
-    mount(NONE, ".", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)?;
     umount2(".", MntFlags::MNT_DETACH)?;
     Ok(chdir("/")?)
 }

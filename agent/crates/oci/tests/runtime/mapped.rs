@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A directory of the host with a file in it, both of one owner.
 fn shared(bundle: &Bundle, uid: u32, gid: u32) -> PathBuf {
@@ -58,6 +59,41 @@ fn a_source_where_only_the_host_may_go_can_be_bound() {
     bundle.map_users(100_000);
     bundle.add_mount(bound(&private.join("shared"), &["bind"]));
     assert_eq!(bundle.run().good(), "content\n");
+}
+
+/// How many mounts the host has below a directory that it shares, after a container has mounted something there.
+fn mounts_that_reach_the_host(bundle: &Bundle, shared: &Path) -> String {
+    let script = "mount --bind $D $D && mount --make-shared $D && \"$@\" && grep -c \"$D/below \" /proc/self/mountinfo";
+    let run = bundle.command();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(run.get_program()).args(run.get_args());
+    command.args(["run", "--bundle", bundle.bundle(), &bundle.id]).env("D", shared);
+    let output = command.output().expect("unshare");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn what_is_mounted_inside_reaches_the_host_only_where_that_is_asked_for() {
+    let ours_with = |users: bool, word: &str| {
+        let mut bundle = Bundle::args(&["mount", "-t", "tmpfs", "none", "/mapped/below"]);
+        let shared = shared(&bundle, 100_000, 100_000);
+        fs::create_dir(shared.join("below")).expect("mkdir");
+        if users {
+            bundle.map_users(100_000);
+        }
+        bundle.add_mount(bound(&shared, &["rbind", word]));
+        for set in ["bounding", "effective", "permitted"] {
+            bundle.config()["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+        }
+        mounts_that_reach_the_host(&bundle, &shared)
+    };
+    for users in [true, false] {
+        for word in ["rw", "rslave", "rprivate"] {
+            assert_eq!(ours_with(users, word), "0\n", "{users} {word}");
+        }
+    }
+    assert_eq!(ours_with(false, "rshared"), "1\n");
 }
 
 #[test]
