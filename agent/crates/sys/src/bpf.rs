@@ -85,9 +85,25 @@ fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
     put(&mut attributes, 8, &(program.as_ptr() as u64).to_ne_bytes());
     // The licence only decides which helper functions may be called; none is.
     put(&mut attributes, 16, &(c"Apache-2.0".as_ptr() as u64).to_ne_bytes());
-    let fd = bpf(BPF_PROG_LOAD, &attributes)?;
+    let fd = match bpf(BPF_PROG_LOAD, &attributes) {
+        // Before Linux 5.11 a program counts as locked memory of its user, and of that there is little.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            without_memory_limit(|| bpf(BPF_PROG_LOAD, &attributes))?
+        }
+        loaded => loaded?,
+    };
     // SAFETY: the kernel just returned this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn without_memory_limit<T>(load: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
+    let loaded = load();
+    // Programs that are started from here must not inherit it.
+    setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard)?;
+    loaded
 }
 
 fn put(attributes: &mut [u8; ATTRIBUTES], offset: usize, value: &[u8]) {

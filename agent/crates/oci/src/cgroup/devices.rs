@@ -13,14 +13,11 @@ pub(super) fn install(group: &Path, rules: &[LinuxDeviceCgroup]) -> io::Result<(
     bpf::attach_device_filter(group, &compile(&rules))
 }
 
-/// The rules as lines for the files of version 1, in order.
+/// The rules as lines for the files of version 1, in order. A new group has what the one above has, so the first
+/// line refuses everything.
 pub(super) fn lines(rules: &[LinuxDeviceCgroup]) -> io::Result<Vec<(&'static str, String)>> {
     let rules = rules.iter().map(Rule::parse).collect::<io::Result<Vec<_>>>()?;
-    Ok(rules
-        .iter()
-        .chain(ALWAYS)
-        .map(|rule| (if rule.allow { "devices.allow" } else { "devices.deny" }, rule.line()))
-        .collect())
+    Ok([NOTHING].iter().chain(&rules).chain(ALWAYS).flat_map(Rule::lines).collect())
 }
 
 /// What an access must look like for a rule to decide it.
@@ -58,6 +55,8 @@ const ALWAYS: &[Rule] = &[
     allow(Some(CHARACTER), ALL, Some(5), Some(2)),
     allow(Some(CHARACTER), ALL, Some(136), None),
 ];
+
+const NOTHING: Rule = Rule { allow: false, kind: None, access: ALL, major: None, minor: None };
 
 const fn allow(kind: Option<u32>, access: u32, major: Option<u32>, minor: Option<u32>) -> Rule {
     Rule { allow: true, kind, access, major, minor }
@@ -97,13 +96,19 @@ impl Rule {
         })
     }
 
-    /// As the files of version 1 want it: `c 1:3 rwm`, with `*` for any number.
-    fn line(&self) -> String {
-        let kind = match self.kind {
-            Some(BLOCK) => 'b',
-            Some(_) => 'c',
-            None => 'a',
-        };
+    /// As the files of version 1 want it: `c 1:3 rwm`, with `*` for any number. After `a`, for both kinds, they
+    /// read nothing more.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let file = if self.allow { "devices.allow" } else { "devices.deny" };
+        if self.is_unconditional() {
+            return vec![(file, "a".to_owned())];
+        }
+        let kinds = [(BLOCK, 'b'), (CHARACTER, 'c')];
+        let kinds = kinds.into_iter().filter(|(kind, _)| self.kind.is_none_or(|wanted| wanted == *kind));
+        kinds.map(|(_, letter)| (file, self.line(letter))).collect()
+    }
+
+    fn line(&self, kind: char) -> String {
         let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
         let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
         let access: String =
@@ -191,12 +196,18 @@ mod tests {
     fn version_1_gets_lines_and_what_every_container_has_comes_last() {
         use serde_json::json;
         let rules: Vec<LinuxDeviceCgroup> = serde_json::from_value(json!([
-            {"allow": false, "access": "rwm"}, {"allow": true, "type": "b", "major": 8, "access": "r"},
+            {"allow": true, "type": "b", "major": 8, "access": "r"}, {"allow": false, "major": 7, "access": "w"},
         ]))
         .expect("rules");
         let lines = lines(&rules).expect("lines");
-        assert_eq!(lines[0], ("devices.deny", "a *:* rwm".to_owned()));
-        assert_eq!(lines[1], ("devices.allow", "b 8:* r".to_owned()));
+        let first = [
+            ("devices.deny", "a"),
+            ("devices.allow", "b 8:* r"),
+            // The kernel reads nothing after an `a`.
+            ("devices.deny", "b 7:* w"),
+            ("devices.deny", "c 7:* w"),
+        ];
+        assert_eq!(lines[..4], first.map(|(file, line)| (file, line.to_owned())));
         assert_eq!(lines.last(), Some(&("devices.allow", "c 136:* rwm".to_owned())));
     }
 

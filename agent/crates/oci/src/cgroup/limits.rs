@@ -76,10 +76,10 @@ impl<G: Group> Plan<'_, G> {
 
     /// First of all: a process cannot come into a group of version 1 that has none of these.
     fn cpuset(&mut self, cpu: &LinuxCpu) -> Result<(), String> {
-        for (file, list) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
+        for (property, list) in [("cpus", cpu.cpus()), ("mems", cpu.mems())] {
             if let Some(list) = list.as_ref().filter(|list| !list.is_empty()) {
-                self.version("cpuset", "cpu.cpus")?;
-                self.set("cpuset", file, list);
+                self.version("cpuset", &format!("cpu.{property}"))?;
+                self.set("cpuset", &format!("cpuset.{property}"), list);
             }
         }
         Ok(())

@@ -101,7 +101,7 @@ pub fn mode() -> Option<&'static str> {
 /// proc(5), mountinfo: fields up to a lone dash, then type, source and options of the file system.
 fn parse(mountinfo: &str) -> Trees {
     const NOT_CONTROLLERS: &[&str] =
-        &["rw", "ro", "xattr", "noprefix", "clone_children", "nsdelegate", "memory_recursiveprot"];
+        &["rw", "ro", "seclabel", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods"];
     let mut found: Vec<Tree> = Vec::new();
     for line in mountinfo.lines() {
         let Some((mount, system)) = line.split_once(" - ") else { continue };
@@ -135,7 +135,7 @@ mod tests {
             "\
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
 32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct
-40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/x,name=systemd
+40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,seclabel,xattr,release_agent=/x,name=systemd
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
 50 31 0:29 / /mnt/again rw - cgroup cgroup rw,cpu,cpuacct
 ",
