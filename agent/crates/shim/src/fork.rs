@@ -3,7 +3,7 @@
 use crate::relay::Relay;
 use edgelet_sys::process::spawn;
 use edgelet_types::{Fault, Reason};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -21,7 +21,13 @@ pub fn in_a_fork<T: Serialize + DeserializeOwned>(
     };
     let (answer, answer_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
         .map_err(|error| failed("make a pipe")(error.into()))?;
+    let shim = std::process::id();
     let child = spawn(0, move || {
+        // When the shim is killed nothing may change any more. It may have been already.
+        let bound = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+        if bound.is_err() || nix::unistd::getppid().as_raw().cast_unsigned() != shim {
+            return 1;
+        }
         // What is started from here must not inherit our deafness.
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
         let result = serde_json::to_vec(&work()).unwrap_or_default();

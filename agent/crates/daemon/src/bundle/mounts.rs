@@ -2,7 +2,6 @@
 
 use super::spec::Facts;
 use edgelet_types::Workload;
-use edgelet_types::workload::Network;
 use serde_json::{Value, json};
 
 /// `/dev/shm` when the workload does not say; what every engine gives.
@@ -31,11 +30,8 @@ pub fn mounts(workload: &Workload, facts: &Facts<'_>) -> Vec<Value> {
             mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         ]),
     }
-    mounts.push(match spec.network {
-        // A sysfs of its own needs a network namespace of its own.
-        Network::None => mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_access]),
-        Network::Host => bind("/sys", "/sys", &["rbind", "nosuid", "noexec", "nodev", sys_access]),
-    });
+    // Also with the host's network: what else the host has mounted below its own stays out of reach.
+    mounts.push(mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_access]));
     if facts.cgroup_mount {
         mounts.push(mount(
             "cgroup",

@@ -124,6 +124,8 @@ pub fn spec(workload: &Workload, image: &RunConfig, facts: &Facts<'_>) -> Result
             // Inheritable and ambient stay empty (CVE-2022-29162).
             "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
             "rlimits": resources::rlimits(workload)?,
+            // Not the daemon's own, which is the last to go.
+            "oomScoreAdj": 0,
             "noNewPrivileges": false,
         },
         "annotations": annotations,

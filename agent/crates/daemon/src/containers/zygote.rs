@@ -35,7 +35,7 @@ impl Zygote {
             Ok(shim) => shim.map_err(|told| Fault::new(Reason::CreateFailed, told).context("start the shim")),
             Err(error) => {
                 // Whether it made one is not known, so it is not asked again; and nobody must come late.
-                let _ = process.child.kill();
+                let _ = process.child.kill().and_then(|()| process.child.wait());
                 Err(failed("ask for a shim", &error))
             }
         }
