@@ -55,6 +55,10 @@ impl Launch {
         last: impl FnOnce() -> Result<(), SpawnError>,
     ) -> Result<Infallible, SpawnError> {
         own_pipes(program.identity.uid).during("hand over standard streams")?;
+        // As much as can be before there is a filter, which may forbid it.
+        process::default_signals().during("reset signals")?;
+        set_umask(program.umask);
+        self.procfs.as_ref().map_or(Ok(()), |procfs| program.labels.set(procfs))?;
         let install = || filter.as_ref().map_or(Ok(()), Guarded::install);
         program.identity.assume(|| if program.no_new_privileges { Ok(()) } else { install() })?;
         // As the new user; where that one may not enter, the directory entered before stays.
@@ -64,10 +68,7 @@ impl Launch {
             }
             _ => {}
         }
-        set_umask(program.umask);
         last()?;
-        process::default_signals().during("reset signals")?;
-        self.procfs.as_ref().map_or(Ok(()), |procfs| program.labels.set(procfs))?;
         if program.no_new_privileges {
             nix::sys::prctl::set_no_new_privs().during("set no_new_privs")?;
             install()?;

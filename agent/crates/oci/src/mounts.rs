@@ -52,6 +52,9 @@ pub(crate) enum Kind {
     Filesystem { name: String, source: String, parameters: Vec<String>, copy_up: bool },
 }
 
+/// What the kernel shows for ids that are not mapped (`/proc/sys/kernel/overflowuid`).
+const NOBODY: u32 = 65534;
+
 impl MountPlan {
     pub(crate) fn parse(mount: &Mount, bundle: &Path) -> Result<Self, CreateError> {
         let destination = mount.destination().clone();
@@ -208,6 +211,11 @@ impl MountPlan {
         parameters: &[String],
         copy_up: bool,
     ) -> io::Result<()> {
+        let like_covered = match name {
+            "tmpfs" => self.like_covered(root, parameters, copy_up)?,
+            _ => Vec::new(),
+        };
+        let parameters = &[parameters, &like_covered].concat();
         let target: OwnedFd = match name {
             // An image that makes a link of these leads the runtime elsewhere (CVE-2019-19921,
             // CVE-2023-27561): they must be real directories.
@@ -232,6 +240,25 @@ impl MountPlan {
             copy_up::copy_up(&self.directory(root)?, &inside)?;
         }
         self.hang(&tree, target.as_fd())
+    }
+
+    /// What makes a memory file system look like the directory that it covers, if there was one, and as far as the
+    /// configuration does not say it: its mode, and with the content its owner.
+    fn like_covered(&self, root: &RootDir, given: &[String], copy_up: bool) -> io::Result<Vec<String>> {
+        let covered = match root.open_at(&self.destination, OFlag::O_PATH | OFlag::O_DIRECTORY, 0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => fstat(other?.as_raw_fd())?,
+        };
+        let mut like = vec![format!("mode={:o}", covered.st_mode & 0o7777)];
+        if copy_up {
+            // Nobody is who the owner is that a user namespace does not know.
+            let is_somebody = |id: &u32| ![0, NOBODY].contains(id);
+            like.extend(Some(covered.st_uid).filter(is_somebody).map(|uid| format!("uid={uid}")));
+            like.extend(Some(covered.st_gid).filter(is_somebody).map(|gid| format!("gid={gid}")));
+        }
+        let is_given = |name: &str| given.iter().any(|parameter| parameter.split('=').next() == Some(name));
+        like.retain(|parameter| !parameter.split('=').next().is_some_and(is_given));
+        Ok(like)
     }
 
     /// A detached mount, still writable: it becomes read-only when it is attached.

@@ -166,8 +166,12 @@ impl<G: Group> Plan<'_, G> {
         }
         match version {
             Version::One => {
+                const BOTH: &str = "memory.memsw.limit_in_bytes";
+                // A limit must not be above that of both; without one, there is none of both either.
+                let none_of_both = || self.group.read("memory", BOTH).map(|_| -1);
+                let swap = swap.or_else(|| limit.filter(|limit| *limit == -1).and_then(|_| none_of_both()));
                 let limit = limit.map(|limit| setting("memory", "memory.limit_in_bytes", limit));
-                let swap = swap.map(|swap| setting("memory", "memory.memsw.limit_in_bytes", swap));
+                let swap = swap.map(|swap| setting("memory", BOTH, swap));
                 self.steps.extend(match (limit, swap) {
                     (Some(limit), Some(swap)) => Some(Step::SetTogether(limit, swap)),
                     (limit, swap) => limit.or(swap).map(Step::Set),

@@ -42,6 +42,9 @@ fn run(args: &[OsString]) -> Result<u8, String> {
     if ["create", "run", "exec"].contains(&verb) {
         edgelet_sys::seal::seal_program(args).map_err(|error| format!("seal the program: {error}"))?;
     }
+    // A caller that does not want to wait for its children has passed that on; we wait for ours.
+    edgelet_sys::process::let_children_vanish(false)
+        .map_err(|error| format!("wait for children: {error}"))?;
     let report = Report::open(global.log.as_deref(), global.json, global.debug)
         .map_err(|error| format!("open log: {error}"))?;
     report.install();

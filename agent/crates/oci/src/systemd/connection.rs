@@ -75,13 +75,37 @@ impl Connection {
         }
     }
 
+    /// The next message that can be read. A signal that cannot is somebody else's affair.
     fn next(&mut self, deadline: Instant) -> io::Result<Message> {
-        let mut bytes = vec![0; message::PREFIX];
-        self.fill(&mut bytes, deadline)?;
-        let length = message::length(bytes.first_chunk().ok_or(io::ErrorKind::InvalidData)?)?;
-        bytes.resize(length.max(message::PREFIX), 0);
-        self.fill(&mut bytes[message::PREFIX..], deadline)?;
-        Message::decode(&bytes)
+        loop {
+            let mut bytes = vec![0; message::PREFIX];
+            self.fill(&mut bytes, deadline)?;
+            let length = message::length(bytes.first_chunk().ok_or(io::ErrorKind::InvalidData)?)?;
+            let is_signal = message::is_signal(&bytes);
+            if is_signal && length > message::LIMIT {
+                self.pass_over(length - message::PREFIX, deadline)?;
+                continue;
+            }
+            if length > message::LIMIT {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer that is too long"));
+            }
+            bytes.resize(length.max(message::PREFIX), 0);
+            self.fill(&mut bytes[message::PREFIX..], deadline)?;
+            match Message::decode(&bytes) {
+                Err(_) if is_signal => {}
+                decoded => return decoded,
+            }
+        }
+    }
+
+    fn pass_over(&mut self, mut length: usize, deadline: Instant) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        while length > 0 {
+            let part = length.min(buffer.len());
+            self.fill(&mut buffer[..part], deadline)?;
+            length -= part;
+        }
+        Ok(())
     }
 
     /// One line of the beginning; short, and nothing follows it before we go on.

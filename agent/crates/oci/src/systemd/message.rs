@@ -57,7 +57,7 @@ pub(crate) enum Value {
 /// The length of what every message begins with, from which the length of the whole is known.
 pub(crate) const PREFIX: usize = 16;
 /// The largest message that is read, in bytes; what is expected has some hundred.
-const LIMIT: usize = 64 << 10;
+pub(super) const LIMIT: usize = 64 << 10;
 
 impl Call<'_> {
     /// The message with a number and a body, in little-endian order.
@@ -186,15 +186,22 @@ impl Writer {
     }
 }
 
-/// How long a message is in all, from its first [`PREFIX`] bytes.
+/// Whether these bytes begin a message that nobody waits for an answer of.
+pub(super) fn is_signal(bytes: &[u8]) -> bool {
+    bytes.get(1) == Some(&4)
+}
+
+/// How long a message is in all, from its first [`PREFIX`] bytes; it may be longer than what is read.
 pub(crate) fn length(prefix: &[u8; PREFIX]) -> io::Result<usize> {
     let mut reader = Reader::new(prefix)?;
     reader.at = 4;
     let body = reader.length()?;
     reader.at = 12;
     let fields = reader.length()?;
-    let length = PREFIX.saturating_add(fields).next_multiple_of(8).saturating_add(body);
-    if length > LIMIT { Err(wrong("too long")) } else { Ok(length) }
+    let length = PREFIX.checked_add(fields).and_then(|length| length.checked_next_multiple_of(8));
+    // The specification's own limit.
+    let length = length.and_then(|length| length.checked_add(body)).filter(|length| *length <= 128 << 20);
+    length.ok_or_else(|| wrong("too long"))
 }
 
 impl Message {

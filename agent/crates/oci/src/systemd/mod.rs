@@ -184,14 +184,17 @@ fn properties_of(limits: &Resources, is_unified: bool) -> Vec<(&'static str, Val
             "MemorySwapMax",
             match (limit, both) {
                 (_, Some(both)) if both < 0 => Some(u64::MAX),
-                (Some(limit), Some(both)) => u64::try_from(both - limit).ok(),
+                (Some(limit), Some(both)) => {
+                    both.checked_sub(limit).and_then(|swap| u64::try_from(swap).ok())
+                }
                 _ => None,
             },
         );
     } else {
         add("MemoryLimit", limit.map(bytes));
     }
-    let pids = limits.pids.and_then(|pids| pids.limit);
+    // It takes no limit of none; the group does.
+    let pids = limits.pids.and_then(|pids| pids.limit).filter(|limit| *limit != 0);
     add("TasksMax", pids.map(bytes));
     let cpu = limits.cpu.as_ref();
     let shares = cpu.and_then(|cpu| cpu.shares()).filter(|shares| *shares != 0);
@@ -225,7 +228,10 @@ const DEFAULT_PERIOD_US: u64 = 100_000;
 fn per_second(quota: i64, period: u64) -> u64 {
     const STEP_US: u64 = 10_000;
     match u64::try_from(quota) {
-        Ok(quota) => (quota.saturating_mul(1_000_000) / period.max(1)).next_multiple_of(STEP_US),
+        Ok(quota) => {
+            let used = quota.saturating_mul(1_000_000) / period.max(1);
+            used.checked_next_multiple_of(STEP_US).unwrap_or(u64::MAX)
+        }
         Err(_) => u64::MAX,
     }
 }

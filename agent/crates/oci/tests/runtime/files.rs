@@ -238,3 +238,24 @@ fn without_a_pivot_nothing_of_the_host_is_left_to_see() {
     let lines = |text: &str| text.lines().filter(|line| *line != "/").map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(lines(&moved), lines(&pivoted));
 }
+
+#[test]
+fn a_memory_file_system_looks_like_the_directory_that_it_covers() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bundle = Bundle::script("stat -c '%a %u' /covered /given /new /copied; ls /copied");
+    for name in ["covered", "given", "copied"] {
+        fs::create_dir(bundle.inside(name)).expect("mkdir");
+        fs::set_permissions(bundle.inside(name), fs::Permissions::from_mode(0o755)).expect("chmod");
+        std::os::unix::fs::chown(bundle.inside(name), Some(7), Some(7)).expect("chown");
+    }
+    fs::write(bundle.inside("copied/file"), "").expect("write");
+    for (name, options) in
+        [("covered", &[][..]), ("given", &["mode=700"]), ("new", &[]), ("copied", &["tmpcopyup"])]
+    {
+        bundle.add_mount(
+            json!({"destination": format!("/{name}"), "type": "tmpfs", "source": "t", "options": options}),
+        );
+    }
+    let owner = if is_ours() { 7 } else { 0 };
+    assert_eq!(bundle.run().good(), format!("755 0\n700 0\n1777 0\n755 {owner}\nfile\n"));
+}
