@@ -37,14 +37,16 @@ pub(crate) fn list(runtime: &Runtime) -> Result<Vec<State>, ControlError> {
 pub(crate) fn kill(runtime: &Runtime, id: &Id, signal: i32, all: bool) -> Result<(), ControlError> {
     let entry = Entry::new(runtime.root(), id);
     let record = entry.read()?;
-    if all {
+    let cgroup = record.cgroup(id)?;
+    // Without a group nobody knows who else there is.
+    if all && cgroup.has_groups() {
         return kill_all(&entry, &record, id, signal);
     }
     let Some((_, process)) = record.open_init().during("open init")? else {
         return Err(ControlError::NotRunning(id.clone()));
     };
     process::pidfd_signal(process.as_fd(), signal).during(format!("send signal {signal}"))?;
-    Ok(let_die(&record.cgroup(id)?, signal)?)
+    Ok(let_die(&cgroup, signal)?)
 }
 
 /// A frozen process dies only when it is resumed (version 1; version 2 does so by itself).
@@ -75,7 +77,7 @@ pub(crate) fn freeze(runtime: &Runtime, id: &Id, frozen: bool) -> Result<(), Con
         false => (&[Status::Paused][..], "resume"),
     };
     match entry.status(&record)?.0 {
-        status if wanted.contains(&status) => Ok(record.cgroup(id)?.freeze(frozen)?),
+        status if wanted.contains(&status) => Ok(record.existing_cgroup(id)?.freeze(frozen)?),
         status => Err(ControlError::WrongState { id: id.clone(), status, verb }),
     }
 }
@@ -83,7 +85,7 @@ pub(crate) fn freeze(runtime: &Runtime, id: &Id, frozen: bool) -> Result<(), Con
 /// See [`Runtime::processes`].
 pub(crate) fn processes(runtime: &Runtime, id: &Id) -> Result<Vec<i32>, ControlError> {
     let record = Entry::new(runtime.root(), id).read()?;
-    Ok(record.cgroup(id)?.processes().during("read cgroup")?)
+    Ok(record.existing_cgroup(id)?.processes().during("read cgroup")?)
 }
 
 /// See [`Runtime::oom_killed`].
@@ -107,12 +109,12 @@ pub(crate) fn update(runtime: &Runtime, id: &Id, limits: &Resources) -> Result<(
     // On version 2 further rules for devices could only narrow those in force, and callers repeat them.
     let mut limits = Resources { devices: None, ..limits.clone() };
     limits.pids = limits.pids.filter(|pids| pids.limit != Some(0));
-    Ok(record.cgroup(id)?.change(&limits)?)
+    Ok(record.existing_cgroup(id)?.change(&limits)?)
 }
 
 /// See [`Runtime::statistics`].
 pub(crate) fn statistics(runtime: &Runtime, id: &Id) -> Result<Statistics, ControlError> {
-    Ok(Entry::new(runtime.root(), id).read()?.cgroup(id)?.statistics())
+    Ok(Entry::new(runtime.root(), id).read()?.existing_cgroup(id)?.statistics())
 }
 
 /// See [`Runtime::delete`].

@@ -15,6 +15,7 @@ use crate::record::{Entry, Held, Record};
 use crate::rootfs::Way;
 use crate::runtime::{Runtime, State, Status};
 use crate::seccomp::Introduction;
+use crate::stand_in::spawn_inside;
 use crate::start;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process::{self, Child};
@@ -96,8 +97,11 @@ fn understand(options: &CreateOptions) -> Result<(Config, Cgroup), CreateError> 
         false => Cgroup::new(wanted, &options.id),
     }
     .map_err(CreateError::Config)?;
-
-    Ok((config, cgroup))
+    let is_rootless = options.rootless.unwrap_or_else(|| !namespace::is_root_of_machine());
+    match is_rootless && !cgroup.can_be_made() {
+        true => Ok((config, cgroup.without_groups())),
+        false => Ok((config, cgroup)),
+    }
 }
 
 /// Makes the id this container's, and keeps others away from it while it is being made.
@@ -170,7 +174,7 @@ fn build(
     let decider = config.filter.as_ref().and_then(|filter| filter.decider.as_ref());
     let birth = Birth {
         config,
-        cgroups: cgroup::View::new(cgroup.clone(), config.namespaces.has(Kind::Cgroup)),
+        cgroups: cgroup::View::new(cgroup, config.namespaces.has(Kind::Cgroup))?,
         state: record.state(Status::Creating, 0),
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
         introduction: decider
@@ -189,6 +193,7 @@ fn build(
         way: if options.no_pivot { Way::Move } else { Way::Pivot },
         preserve_fds: options.preserve_fds,
         keep_keyring: options.keep_keyring,
+        is_mapped_by_its_user: config.namespaces.is_new(Kind::User) && !nix::unistd::geteuid().is_root(),
     };
     // Before the process exists, so that it is never without its limits.
     cgroup.prepare(config.limits.as_ref())?;
@@ -202,21 +207,22 @@ fn build(
 }
 
 /// It may have ended by itself; and nothing may be left when a creation has failed.
-fn end(child: &Child) {
+pub(crate) fn end(child: &Child) {
     let _ = child.signal(libc::SIGKILL);
     let _ = child.wait();
 }
 
 /// Starts the first process, in its group where it can be born there; the second answer is whether it was. Where
-/// a user namespace is joined, a helper joins it first, because the other new namespaces must belong to it.
+/// a user namespace is joined, that comes first, because the other new namespaces must belong to it.
 fn spawn(
     namespaces: &Namespaces,
     birthplace: Option<OwnedFd>,
     birth: Birth<'_>,
     channel: &Channel,
-    mut theirs: Channel,
+    theirs: Channel,
 ) -> Result<(Child, bool), SpawnError> {
     let step = "start container process";
+    let program = &birth.config.program;
     let flags = namespaces.clone_flags();
     let user = namespaces.open(Kind::User)?;
     let detour = namespaces.detour()?;
@@ -228,36 +234,13 @@ fn spawn(
         }
         .during(step)?;
         detour.leave()?;
+        rank(program, born.0.pid()).inspect_err(|_| end(&born.0))?;
         return Ok(born);
     };
     let pid = namespaces.open(Kind::Pid)?;
-    let helper = process::spawn(0, move || {
-        theirs.let_go_of_peer();
-        // Its children are in there; it is not.
-        let entered = pid.map_or(Ok(()), |pid| namespace::enter(pid.as_fd(), Kind::Pid));
-        let joined = entered
-            .during("join pid namespace")
-            .and_then(|()| namespace::enter(user.as_fd(), Kind::User).during("join user namespace"));
-        let made = joined.and_then(|()| {
-            let second = Channel::over(theirs.as_fd().try_clone_to_owned().during(step)?);
-            process::spawn_sibling(flags, move || init::live(birth, second)).during(step)
-        });
-        match made.and_then(|pid| theirs.report(&Report::Made(pid))) {
-            Ok(()) => 0,
-            Err(error) => {
-                theirs.report_failure(&error);
-                1
-            }
-        }
-    })
-    .during(step)?;
+    let child = spawn_inside(user, pid, flags, program, channel, theirs, |theirs| init::live(birth, theirs))?;
     detour.leave()?;
-    let made = channel.next(STEP_LIMIT);
-    helper.wait().during("wait for helper")?;
-    match made? {
-        Some(Report::Made(pid)) => Ok((Child::adopt(pid).during(step)?, false)),
-        other => Err(std::io::Error::other(format!("helper reported {other:?}"))).during(step),
-    }
+    Ok((child, false))
 }
 
 fn set_up(
@@ -289,14 +272,17 @@ fn set_up(
     Ok(())
 }
 
+/// Gives a process its place in the order in which the kernel kills for want of memory. A hidden one takes it from
+/// root only.
+pub(crate) fn rank(program: &Program, pid: i32) -> Result<(), SpawnError> {
+    let Some(score) = program.oom_score else { return Ok(()) };
+    let procfs = Procfs::open().during("open procfs")?;
+    let ranked = procfs.write(format!("{pid}/oom_score_adj"), &score.to_string());
+    ranked.during(format!("set oomScoreAdj {score}"))
+}
+
 /// Sets what only the creator has the rights for.
 pub(crate) fn constrain(program: &Program, pid: i32) -> Result<(), SpawnError> {
-    if let Some(score) = program.oom_score {
-        let procfs = Procfs::open().during("open procfs")?;
-        procfs
-            .write(format!("{pid}/oom_score_adj"), &score.to_string())
-            .during(format!("set oomScoreAdj {score}"))?;
-    }
     for limit in &program.limits {
         process::set_limit(pid, limit.resource, limit.soft, limit.hard)
             .during(format!("set {} to {}:{}", limit.name, limit.soft, limit.hard))?;

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::error::{During, SpawnError};
 use crate::rootfs;
 use edgelet_sys::mount::Tree;
-use edgelet_sys::namespace::Kind;
+use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::place::{Node, Place};
 use edgelet_sys::root::RootDir;
 use nix::sys::stat::SFlag;
@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// Makes the listed devices, the default ones, and the links that programs expect.
 pub(crate) fn make(root: &RootDir, config: &Config) -> Result<(), SpawnError> {
-    // Device nodes cannot be made in a user namespace; the host's are mounted instead.
-    let bind = config.namespaces.has(Kind::User);
+    // Device nodes cannot be made in a user namespace, the caller's or a new one; the host's are mounted instead.
+    let bind = config.namespaces.has(Kind::User) || !namespace::is_root_of_machine();
     let listed = config.linux.devices.iter().flatten().map(Device::parse).collect::<Result<Vec<_>, _>>();
     let listed = listed.map_err(io::Error::other).during("linux.devices")?;
     let defaults = DEFAULTS.iter().map(Device::standard);

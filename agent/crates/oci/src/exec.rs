@@ -2,7 +2,7 @@
 
 use crate::channel::{Channel, Report};
 use crate::config::Config;
-use crate::create::{STEP_LIMIT, constrain, write_pid_file};
+use crate::create::{STEP_LIMIT, constrain, end, rank, write_pid_file};
 use crate::error::{ControlError, During, ExecError, SpawnError};
 use crate::init::become_root_inside;
 use crate::labels::Modules;
@@ -14,10 +14,12 @@ use crate::record::{Entry, Record};
 use crate::runtime::{Process, Runtime, Status};
 use crate::schedule::Nature;
 use crate::seccomp::{Filter, Introduction};
+use crate::stand_in::{gains_rights_by_entering, spawn_inside};
 use crate::{Id, console, identity, refuse};
+use edgelet_sys::descriptors;
 use edgelet_sys::namespace::{self, Kind};
+use edgelet_sys::process::{self, Child};
 use edgelet_sys::root::RootDir;
-use edgelet_sys::{descriptors, process};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -48,16 +50,12 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         filter: config.filter.as_ref(),
         introduction: decider.map(|decider| Introduction::prepare(decider, state)).transpose()?,
         nature: &config.nature,
+        in_user_namespace: join.user.is_some() || join.inside.iter().any(|(kind, _)| *kind == Kind::User),
         namespaces: join.inside,
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
         preserve_fds: options.preserve_fds,
     };
-    let mut detour = Detour::new();
-    if let Some(pid) = &join.pid {
-        detour.enter(pid, Kind::Pid).during("join pid namespace")?;
-    }
-    let child = process::spawn(0, move || entrant.live(theirs)).during("start process")?;
-    detour.leave()?;
+    let child = spawn(entrant, join.pid, join.user, &channel, theirs)?;
     let finished = (|| {
         program.schedule.begin(child.pid())?;
         match &options.cgroup {
@@ -80,19 +78,46 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
     match finished {
         Ok(()) => Ok(Process::new(child)),
         Err(error) => {
-            let _ = child.signal(libc::SIGKILL);
-            let _ = child.wait();
+            end(&child);
             Err(error.into())
         }
     }
+}
+
+/// Starts the process where its namespaces can be entered from.
+fn spawn(
+    entrant: Entrant<'_>,
+    pid: Option<OwnedFd>,
+    user: Option<OwnedFd>,
+    channel: &Channel,
+    mut theirs: Channel,
+) -> Result<Child, SpawnError> {
+    let program = entrant.program;
+    if let Some(user) = user {
+        return spawn_inside(user, pid, 0, program, channel, theirs, |theirs| entrant.live(theirs));
+    }
+    let mut detour = Detour::new();
+    if let Some(pid) = &pid {
+        detour.enter(pid, Kind::Pid).during("join pid namespace")?;
+    }
+    let child = process::spawn(0, move || {
+        theirs.let_go_of_peer();
+        entrant.live(theirs)
+    })
+    .during("start process")?;
+    detour.leave()?;
+    rank(program, child.pid()).inspect_err(|_| end(&child))?;
+    Ok(child)
 }
 
 /// The container's namespaces that differ from the caller's.
 struct Join {
     /// The container's first process.
     init: i32,
-    /// Entered by the caller for its child.
+    /// Entered before there is a child.
     pid: Option<OwnedFd>,
+    /// Entered before anything else, where there is no other way into the others.
+    user: Option<OwnedFd>,
     /// Entered by the child, in this order.
     inside: Vec<(Kind, OwnedFd)>,
 }
@@ -100,7 +125,7 @@ struct Join {
 fn join(record: &Record, id: &Id) -> Result<Join, ExecError> {
     let gone = || ControlError::NotRunning(id.clone());
     let (init, held) = record.open_init().during("open init")?.ok_or_else(gone)?;
-    let mut join = Join { init: init.pid, pid: None, inside: Vec::new() };
+    let mut join = Join { init: init.pid, pid: None, user: None, inside: Vec::new() };
     // The user namespace last: joining the others takes rights that are given up with it.
     for kind in Kind::ALL.into_iter().rev() {
         let theirs = Path::new("/proc").join(init.pid.to_string()).join("ns").join(kind.file());
@@ -114,6 +139,7 @@ fn join(record: &Record, id: &Id) -> Result<Join, ExecError> {
         match (same(&theirs, &ours).during(step())?, kind) {
             (true, _) => {}
             (false, Kind::Pid) => join.pid = Some(theirs),
+            (false, Kind::User) if gains_rights_by_entering() => join.user = Some(theirs),
             (false, kind) => join.inside.push((kind, theirs)),
         }
     }
@@ -137,13 +163,14 @@ struct Entrant<'a> {
     introduction: Option<Introduction>,
     nature: &'a Nature,
     namespaces: Vec<(Kind, OwnedFd)>,
+    /// Whether one of the namespaces, entered before or among these, is for users.
+    in_user_namespace: bool,
     console: Option<OwnedFd>,
     preserve_fds: u32,
 }
 
 impl Entrant<'_> {
-    fn live(self, mut channel: Channel) -> i32 {
-        channel.let_go_of_peer();
+    fn live(self, channel: Channel) -> i32 {
         match self.run(&channel) {
             Ok(never) => match never {},
             Err(error) => {
@@ -168,11 +195,11 @@ impl Entrant<'_> {
         // What runs inside must not look into it, nor at its program.
         nix::sys::prctl::set_dumpable(false).during("hide memory")?;
         let pid = channel.wait_for_go_as()?;
-        for (kind, namespace) in self.namespaces {
-            namespace::enter(namespace.as_fd(), kind).during(format!("join {} namespace", kind.file()))?;
-            if kind == Kind::User {
-                become_root_inside()?;
-            }
+        for (kind, namespace) in &self.namespaces {
+            namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
+        }
+        if self.in_user_namespace {
+            become_root_inside()?;
         }
         set_umask(0);
         if let Some(socket) = self.console {

@@ -3,6 +3,7 @@
 use crate::error::{During, SpawnError};
 use crate::spec::CapabilityNames;
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 use std::collections::HashSet;
 use std::io;
@@ -98,14 +99,27 @@ impl Identity {
     }
 
     fn switch_user(&self) -> Result<(), SpawnError> {
-        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
-        nix::unistd::setgroups(&groups).during(format!("set groups {:?}", self.groups))?;
+        self.set_groups().during(format!("set groups {:?}", self.groups))?;
         let gid = Gid::from_raw(self.gid);
         nix::unistd::setresgid(gid, gid, gid).during(format!("set group id {}", self.gid))?;
         let uid = Uid::from_raw(self.uid);
         nix::unistd::setresuid(uid, uid, uid).during(format!("set user id {}", self.uid))?;
         // A change of user id resets this flag to what the machine has as default.
         nix::sys::prctl::set_dumpable(false).during("hide memory")
+    }
+
+    /// Where somebody other than root has mapped the own ids, groups can neither be left nor joined.
+    fn set_groups(&self) -> io::Result<()> {
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        match nix::unistd::setgroups(&groups) {
+            Err(Errno::EPERM)
+                if groups.is_empty()
+                    && caps::has_cap(None, CapSet::Effective, Capability::CAP_SETGID).unwrap_or(false) =>
+            {
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{cgroup, console, devices, sysctl};
 use edgelet_sys::mount::Tree;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::{descriptors, process, socket};
+use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,6 +40,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) way: Way,
     pub(crate) preserve_fds: u32,
     pub(crate) keep_keyring: bool,
+    /// Whether the creator is not root and gives it id mappings.
+    pub(crate) is_mapped_by_its_user: bool,
 }
 
 impl Birth<'_> {
@@ -90,8 +93,11 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
         .during("close descriptors")?;
     process::default_signals().during("reset signals")?;
     nix::unistd::setsid().during("new session")?;
-    // Neighbours in a shared process-id or user namespace must not look into it, nor at its program.
-    nix::sys::prctl::set_dumpable(false).during("hide memory")?;
+    // Neighbours in a shared process-id or user namespace must not look into it, nor at its program. From a creator
+    // that is not root it would hide its id mappings, too; that one's other processes are its only neighbours.
+    if !birth.is_mapped_by_its_user {
+        nix::sys::prctl::set_dumpable(false).during("hide memory")?;
+    }
     // The creator maps ids and puts it into control groups.
     birth.state.pid = channel.wait_for_go_as()?;
     enter_namespaces(birth)?;
@@ -166,10 +172,17 @@ fn enter_namespaces(birth: &mut Birth<'_>) -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// In a user namespace nobody is anybody until an id is taken; files made by nobody are refused.
+/// In a user namespace nobody is anybody until an id is taken; files made by nobody are refused. One that has no root
+/// is for whoever is in it from the beginning.
 pub(crate) fn become_root_inside() -> Result<(), SpawnError> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    nix::unistd::setresgid(gid, gid, gid).during("become group 0 of the user namespace")?;
-    nix::unistd::setresuid(uid, uid, uid).during("become user 0 of the user namespace")?;
+    let where_there_is_one = |taken: nix::Result<()>| match taken {
+        Err(Errno::EINVAL) => Ok(()),
+        other => other,
+    };
+    where_there_is_one(nix::unistd::setresgid(gid, gid, gid))
+        .during("become group 0 of the user namespace")?;
+    where_there_is_one(nix::unistd::setresuid(uid, uid, uid))
+        .during("become user 0 of the user namespace")?;
     nix::sys::prctl::set_dumpable(false).during("hide memory")
 }

@@ -28,6 +28,7 @@ mod runtime;
 mod control;
 mod create;
 mod exec;
+mod stand_in;
 mod start;
 
 // What is asked for, checked before anything is touched.
@@ -54,6 +55,7 @@ mod launch;
 mod masks;
 mod rootfs;
 mod sysctl;
+mod users;
 
 // What surrounds it.
 mod cgroup;

@@ -2,7 +2,8 @@
 
 use crate::error::{CreateError, During, SpawnError};
 use crate::mount_options::Words;
-use crate::namespaces::{self, Namespaces};
+use crate::namespaces::Namespaces;
+use crate::users::Maps;
 use crate::{cgroup, copy_up, rootfs};
 use edgelet_sys::mount::{self, Attributes, NewFilesystem, Propagation, Tree};
 use edgelet_sys::namespace;
@@ -35,8 +36,8 @@ pub(crate) struct MountPlan {
 struct IdMap {
     /// Also in what is mounted below.
     recursive: bool,
-    /// As lines of `uid_map` and `gid_map`; without them, as in the container's user namespace.
-    maps: Option<(String, String)>,
+    /// Without them, as in the container's user namespace.
+    maps: Option<Maps>,
 }
 
 /// What is mounted.
@@ -154,7 +155,7 @@ impl MountPlan {
         };
         if let Some(map) = &self.id_map {
             let users = match &map.maps {
-                Some((uids, gids)) => namespaces::with_maps(uids, gids)?,
+                Some(maps) => maps.namespace()?,
                 None => namespaces.user_like_container()?,
             };
             tree.set_id_map(users.as_fd(), map.recursive)
@@ -329,7 +330,7 @@ impl MountPlan {
 fn id_map(mount: &Mount, option: Option<bool>) -> Result<Option<IdMap>, String> {
     let filled = |maps: &Option<Vec<LinuxIdMapping>>| maps.clone().filter(|maps| !maps.is_empty());
     let maps = match (filled(mount.uid_mappings()), filled(mount.gid_mappings())) {
-        (Some(uids), Some(gids)) => Some((namespaces::lines(&uids), namespaces::lines(&gids))),
+        (Some(uids), Some(gids)) => Some(Maps::new(&uids, &gids)),
         (None, None) => None,
         _ => return Err("needs both uidMappings and gidMappings".to_owned()),
     };

@@ -8,11 +8,11 @@
 
 use crate::error::{CreateError, During, SpawnError};
 use crate::spec::Linux;
+use crate::users::Maps;
 use edgelet_sys::namespace::{self, Kind};
-use edgelet_sys::process;
 use edgelet_sys::procfs::Procfs;
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use oci_spec::runtime::LinuxNamespaceType;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The namespaces of a container; a kind that is not here is the caller's own.
@@ -22,8 +22,7 @@ pub(crate) struct Namespaces {
     new: Vec<Kind>,
     /// Kinds that exist, by path.
     joined: Vec<(Kind, PathBuf)>,
-    uid_mappings: Vec<LinuxIdMapping>,
-    gid_mappings: Vec<LinuxIdMapping>,
+    maps: Maps,
     /// What goes into `timens_offsets`.
     time_offsets: String,
 }
@@ -41,8 +40,10 @@ impl Namespaces {
                 _ => namespaces.new.push(kind),
             }
         }
-        namespaces.uid_mappings = linux.uid_mappings.clone().unwrap_or_default();
-        namespaces.gid_mappings = linux.gid_mappings.clone().unwrap_or_default();
+        namespaces.maps = Maps::new(
+            linux.uid_mappings.as_deref().unwrap_or_default(),
+            linux.gid_mappings.as_deref().unwrap_or_default(),
+        );
         for (clock, offset) in linux.time_offsets.iter().flatten() {
             if !["monotonic", "boottime"].contains(&clock.as_str()) {
                 return Err(invalid(format!("linux.timeOffsets: no clock {clock:?}")));
@@ -59,12 +60,11 @@ impl Namespaces {
             let field = "linux.namespaces without a mount namespace".to_owned();
             return Err(CreateError::NotSupported { field });
         }
-        let has_mappings = !self.uid_mappings.is_empty() || !self.gid_mappings.is_empty();
         // One that is joined has its own; callers repeat them, or give some for form's sake.
-        if has_mappings && !self.has(Kind::User) {
+        if !self.maps.is_empty() && !self.has(Kind::User) {
             return Err(invalid("linux.uidMappings and gidMappings need a user namespace"));
         }
-        if self.is_new(Kind::User) && (self.uid_mappings.is_empty() || self.gid_mappings.is_empty()) {
+        if self.is_new(Kind::User) && (self.maps.uids.is_empty() || self.maps.gids.is_empty()) {
             return Err(invalid("a new user namespace needs linux.uidMappings and gidMappings"));
         }
         if !self.time_offsets.is_empty() && !self.is_new(Kind::Time) {
@@ -134,53 +134,21 @@ impl Namespaces {
         Ok(detour)
     }
 
-    /// Writes the id mappings of a child in a new user namespace (user_namespaces(7)).
+    /// Gives a child in a new user namespace its mappings.
     pub(crate) fn map_ids(&self, pid: i32) -> Result<(), SpawnError> {
-        if !self.is_new(Kind::User) {
-            return Ok(());
+        match self.is_new(Kind::User) {
+            true => self.maps.give(pid),
+            false => Ok(()),
         }
-        write_maps(pid, &lines(&self.uid_mappings), &lines(&self.gid_mappings))
     }
 
     /// A user namespace that maps ids as the container's does, for mounts; the container's own if it is joined.
     pub(crate) fn user_like_container(&self) -> Result<OwnedFd, SpawnError> {
         match self.open(Kind::User)? {
             Some(joined) => Ok(joined),
-            None => with_maps(&lines(&self.uid_mappings), &lines(&self.gid_mappings)),
+            None => self.maps.namespace(),
         }
     }
-}
-
-/// Mappings as the kernel reads them: an id inside, the one outside, how many.
-pub(crate) fn lines(mappings: &[LinuxIdMapping]) -> String {
-    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
-    mappings.iter().map(line).collect()
-}
-
-/// A user namespace with nobody in it.
-pub(crate) fn with_maps(uids: &str, gids: &str) -> Result<OwnedFd, SpawnError> {
-    let step = "make a user namespace for a mount";
-    // A namespace begins with a process; this one waits to be killed.
-    let (held, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during(step)?;
-    let child = process::spawn(u64::from(Kind::User.flag().cast_unsigned()), move || {
-        drop(end);
-        let _ = nix::unistd::read(held.as_raw_fd(), &mut [0]);
-        0
-    })
-    .during(step)?;
-    let made = write_maps(child.pid(), uids, gids).and_then(|()| {
-        let path = Path::new("/proc").join(child.pid().to_string()).join("ns/user");
-        namespace::open(&path, Kind::User).during(step)
-    });
-    let _ = child.signal(libc::SIGKILL);
-    child.wait().during(step)?;
-    made
-}
-
-fn write_maps(pid: i32, uids: &str, gids: &str) -> Result<(), SpawnError> {
-    let procfs = Procfs::open().during("open procfs")?;
-    procfs.write(format!("{pid}/uid_map"), uids).during("write uid_map")?;
-    procfs.write(format!("{pid}/gid_map"), gids).during("write gid_map")
 }
 
 /// The caller's way back to its own namespaces. Dropping it goes back as well, but cannot say why that
@@ -194,12 +162,23 @@ impl Detour {
     /// Joins `target` until the end of the detour.
     pub(crate) fn enter(&mut self, target: &OwnedFd, kind: Kind) -> std::io::Result<()> {
         self.remember(kind)?;
+        if kind == Kind::Pid {
+            // A child is seen by those inside as soon as it is there; it must be hidden by then.
+            nix::sys::prctl::set_dumpable(false)?;
+        }
         namespace::enter(target.as_fd(), kind)
     }
 
     /// A detour with nothing entered yet.
     pub(crate) fn new() -> Self {
         Self { back: Vec::new() }
+    }
+
+    fn go_back(kind: Kind, own: &OwnedFd) -> std::io::Result<()> {
+        if kind == Kind::Pid {
+            nix::sys::prctl::set_dumpable(true)?;
+        }
+        namespace::enter(own.as_fd(), kind)
     }
 
     fn remember(&mut self, kind: Kind) -> std::io::Result<()> {
@@ -211,7 +190,7 @@ impl Detour {
     /// Goes back.
     pub(crate) fn leave(mut self) -> Result<(), SpawnError> {
         while let Some((kind, own)) = self.back.pop() {
-            namespace::enter(own.as_fd(), kind).during(format!("return to {} namespace", kind.file()))?;
+            Self::go_back(kind, &own).during(format!("return to {} namespace", kind.file()))?;
         }
         Ok(())
     }
@@ -220,7 +199,7 @@ impl Detour {
 impl Drop for Detour {
     fn drop(&mut self) {
         while let Some((kind, own)) = self.back.pop() {
-            if let Err(error) = namespace::enter(own.as_fd(), kind) {
+            if let Err(error) = Self::go_back(kind, &own) {
                 log::error!("could not return to own namespace kind={} error={error}", kind.file());
             }
         }

@@ -25,6 +25,9 @@ pub struct CreateOptions {
     /// Have the service manager make the control groups; the configuration then names a scope
     /// (`SLICE:PREFIX:NAME`).
     pub systemd_cgroup: bool,
+    /// Go on without control groups where the caller may not make any and no limit is asked for. By default so for
+    /// whoever is not root of the machine.
+    pub rootless: Option<bool>,
 }
 
 impl CreateOptions {
@@ -39,6 +42,7 @@ impl CreateOptions {
             no_pivot: false,
             keep_keyring: false,
             systemd_cgroup: false,
+            rootless: None,
         }
     }
 }

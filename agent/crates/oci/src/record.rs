@@ -8,7 +8,7 @@
 use crate::Id;
 use crate::cgroup::Cgroup;
 use crate::config::Config;
-use crate::error::ControlError;
+use crate::error::{ControlError, SpawnError};
 use crate::runtime::{State, Status};
 use crate::spec::Spec;
 use edgelet_sys::{durable, process};
@@ -37,6 +37,9 @@ pub(crate) struct Record {
     /// Whether a service manager made the groups.
     #[serde(default)]
     systemd_cgroup: bool,
+    /// Whether there are none.
+    #[serde(default)]
+    without_cgroups: bool,
     created: UnixMillis,
     /// The configuration's, to be shown.
     oci_version: String,
@@ -67,6 +70,7 @@ impl Record {
             bundle: config.bundle.clone(),
             cgroup: cgroup.path().to_owned(),
             systemd_cgroup: cgroup.is_by_manager(),
+            without_cgroups: !cgroup.has_groups(),
             created: UnixMillis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
             oci_version: config.spec.oci_version.clone(),
             annotations: config.spec.annotations.clone().unwrap_or_default(),
@@ -88,8 +92,19 @@ impl Record {
     }
 
     pub(crate) fn cgroup(&self, id: &Id) -> Result<Cgroup, ControlError> {
-        Cgroup::earlier(&self.cgroup, self.systemd_cgroup, id)
-            .map_err(|reason| ControlError::Record { id: id.clone(), reason })
+        let cgroup = Cgroup::earlier(&self.cgroup, self.systemd_cgroup, id)
+            .map_err(|reason| ControlError::Record { id: id.clone(), reason })?;
+        Ok(if self.without_cgroups { cgroup.without_groups() } else { cgroup })
+    }
+
+    /// The same for a verb that is nothing without them.
+    pub(crate) fn existing_cgroup(&self, id: &Id) -> Result<Cgroup, ControlError> {
+        match self.cgroup(id)? {
+            cgroup if cgroup.has_groups() => Ok(cgroup),
+            _ => {
+                Err(SpawnError::Cgroup(format!("{id} has none: whoever created it may not make any")).into())
+            }
+        }
     }
 
     /// The first process, open, if it still lives.

@@ -67,7 +67,7 @@ impl<G: Group> Plan<'_, G> {
     fn version(&self, controller: &str, property: &str) -> Result<Version, String> {
         self.group
             .version(controller)
-            .ok_or_else(|| format!("linux.resources.{property}: this machine has no {controller} controller"))
+            .ok_or_else(|| format!("linux.resources.{property}: there is no {controller} controller here"))
     }
 
     fn set(&mut self, controller: &str, file: &str, value: impl Display) {

@@ -18,6 +18,7 @@ use crate::spec::Resources;
 use crate::systemd::Scope;
 use limits::{Setting, Step};
 use nix::errno::Errno;
+use nix::unistd::AccessFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -58,6 +59,25 @@ impl Cgroup {
         let scope = || Scope::of_path(path).ok_or_else(|| format!("{} is no scope", path.display()));
         let scope = by_manager.then(scope).transpose()?;
         Ok(Self { scope, ..Self::new(Some(path), id)? })
+    }
+
+    /// None at all, for a container of somebody who may not make any.
+    pub(crate) fn without_groups(self) -> Self {
+        Self { trees: Trees::default(), scope: None, ..self }
+    }
+
+    /// Whether there are any.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.trees.iter().next().is_some()
+    }
+
+    /// Whether the caller may make them in every tree; a service manager has rights of its own.
+    pub(crate) fn can_be_made(&self) -> bool {
+        let may_write = |directory: PathBuf| {
+            let there = directory.ancestors().find(|above| above.exists());
+            there.is_some_and(|there| nix::unistd::eaccess(there, AccessFlags::W_OK).is_ok())
+        };
+        self.scope.is_some() || self.trees.iter().all(|tree| may_write(tree.directory(&self.path)))
     }
 
     /// Whether a service manager makes the groups.
@@ -113,6 +133,8 @@ impl Cgroup {
             self.carry_out(&step)?;
         }
         match limits.devices.as_deref() {
+            // Whoever may make no groups may make no devices, and opens those of the host as the user that it is.
+            _ if !self.has_groups() => Ok(()),
             Some(rules) if !rules.is_empty() => self.limit_devices(rules),
             _ => Ok(()),
         }

@@ -48,7 +48,7 @@ fn run(args: &[OsString]) -> Result<u8, String> {
     let report = Report::open(global.log.as_deref(), global.json, global.debug)
         .map_err(|error| format!("open log: {error}"))?;
     report.install();
-    verbs::run(verb, rest, &global.root, global.systemd_cgroup).inspect_err(|message| report.error(message))
+    verbs::run(verb, rest, &global.root, global.creation).inspect_err(|message| report.error(message))
 }
 
 /// What stands before the verb.
@@ -58,9 +58,23 @@ struct Global {
     log: Option<PathBuf>,
     json: bool,
     debug: bool,
-    systemd_cgroup: bool,
+    creation: Creation,
     help: bool,
     version: bool,
+}
+
+/// What of it is about containers that are created.
+#[derive(Debug, Clone, Copy)]
+struct Creation {
+    systemd_cgroup: bool,
+    rootless: Option<bool>,
+}
+
+/// A memory file system that the caller may write.
+fn default_root() -> PathBuf {
+    let of_user =
+        std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !edgelet_sys::namespace::is_root_of_machine());
+    of_user.map_or_else(|| PathBuf::from("/run"), PathBuf::from).join("edgelet-oci")
 }
 
 impl Global {
@@ -75,21 +89,23 @@ impl Global {
             Some("systemd") => true,
             Some(other) => return Err(UsageError::bad("--cgroup-manager", other)),
         };
-        if options.value("rootless").is_some_and(|value| !["false", "auto"].contains(&value)) {
-            return Err(UsageError::not_supported("--rootless"));
-        }
+        let rootless = match options.value("rootless") {
+            None | Some("auto") => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(other) => return Err(UsageError::bad("--rootless", other)),
+        };
         let json = match options.value("log-format") {
             None | Some("text") => false,
             Some("json") => true,
             Some(other) => return Err(UsageError::bad("--log-format", other)),
         };
-        let root = options.value("root").map_or_else(|| PathBuf::from("/run/edgelet-oci"), PathBuf::from);
         let global = Self {
-            root,
+            root: options.value("root").map_or_else(default_root, PathBuf::from),
             log: options.value("log").map(PathBuf::from),
             json,
             debug: options.has("debug"),
-            systemd_cgroup,
+            creation: Creation { systemd_cgroup, rootless },
             help: options.has("help") || options.has("h"),
             version: options.has("version") || options.has("v"),
         };

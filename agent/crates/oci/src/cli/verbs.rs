@@ -1,5 +1,6 @@
 //! The verbs of the command line.
 
+use super::Creation;
 use super::arguments::{Arguments, Known, UsageError};
 use super::foreground::{self, Relay, Signals};
 use super::limits;
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub(super) const HELP: &str = "\
-usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup] COMMAND
+usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup]
+                   [--rootless auto|true|false] COMMAND
 
   create  ID [-b BUNDLE] [--console-socket PATH] [--pid-file FILE] [--preserve-fds N] [--no-new-keyring] [--no-pivot]
   start   ID
@@ -37,15 +39,15 @@ usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] 
 ";
 
 /// Runs one verb; the answer is the exit code or what went wrong.
-pub(super) fn run(verb: &str, words: &[String], root: &Path, systemd_cgroup: bool) -> Result<u8, String> {
+pub(super) fn run(verb: &str, words: &[String], root: &Path, creation: Creation) -> Result<u8, String> {
     let runtime = Runtime::new(root);
     if !["create", "run", "exec"].contains(&verb) {
         keep_only(0)?;
     }
     match verb {
-        "create" => create(&runtime, words, systemd_cgroup),
+        "create" => create(&runtime, words, creation),
         "start" => start(&runtime, words),
-        "run" => run_container(&runtime, words, systemd_cgroup),
+        "run" => run_container(&runtime, words, creation),
         "exec" => exec(&runtime, words),
         "state" => state(&runtime, words),
         "kill" => kill(&runtime, words),
@@ -70,15 +72,14 @@ const CREATE: Known = Known {
     values: &["bundle", "b", "console-socket", "pid-file", "preserve-fds"],
 };
 
-fn create(runtime: &Runtime, words: &[String], systemd_cgroup: bool) -> Result<u8, String> {
+fn create(runtime: &Runtime, words: &[String], creation: Creation) -> Result<u8, String> {
     let arguments = Arguments::parse(words, &CREATE).map_err(usage)?;
-    let mut options = create_options(&arguments)?;
-    options.systemd_cgroup = systemd_cgroup;
+    let options = create_options(&arguments, creation)?;
     runtime.create(&options).map_err(fault)?;
     Ok(0)
 }
 
-fn create_options(arguments: &Arguments) -> Result<CreateOptions, String> {
+fn create_options(arguments: &Arguments, creation: Creation) -> Result<CreateOptions, String> {
     let id = id_of(&arguments.operands)?;
     let mut options = CreateOptions::new(id, arguments.either("bundle", "b").unwrap_or("."));
     options.console = arguments.value("console-socket").map(|path| ConsoleSocket::Path(PathBuf::from(path)));
@@ -87,6 +88,8 @@ fn create_options(arguments: &Arguments) -> Result<CreateOptions, String> {
     keep_only(options.preserve_fds)?;
     options.no_pivot = arguments.has("no-pivot");
     options.keep_keyring = arguments.has("no-new-keyring");
+    options.systemd_cgroup = creation.systemd_cgroup;
+    options.rootless = creation.rootless;
     Ok(options)
 }
 
@@ -96,10 +99,9 @@ fn start(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
 }
 
 /// Create, start, and in the foreground wait and delete.
-fn run_container(runtime: &Runtime, words: &[String], systemd_cgroup: bool) -> Result<u8, String> {
+fn run_container(runtime: &Runtime, words: &[String], creation: Creation) -> Result<u8, String> {
     let arguments = Arguments::parse(words, &CREATE).map_err(usage)?;
-    let mut options = create_options(&arguments)?;
-    options.systemd_cgroup = systemd_cgroup;
+    let mut options = create_options(&arguments, creation)?;
     if arguments.has("detach") || arguments.has("d") {
         runtime.run(&options).map_err(fault)?;
         return Ok(0);

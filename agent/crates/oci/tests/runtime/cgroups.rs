@@ -47,7 +47,7 @@ fn a_limit_of_a_controller_that_is_missing_is_an_error_and_others_are_not() {
     let bundle = Bundle::args(&["true"]).with(|config| {
         config["linux"]["resources"]["network"] = json!({"classID": 1});
     });
-    assert!(bundle.create().bad().contains("this machine has no net_cls controller"));
+    assert!(bundle.create().bad().contains("there is no net_cls controller here"));
     assert!(bundle.cgroups().is_empty());
 }
 

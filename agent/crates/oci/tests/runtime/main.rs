@@ -23,6 +23,7 @@ mod mapped;
 mod namespaces;
 mod process;
 mod races;
+mod rootless;
 mod schedule;
 mod seccomp;
 mod systemd;

@@ -16,6 +16,8 @@ pub(crate) struct Bundle {
     /// Unique on the machine.
     pub(crate) id: String,
     config: Value,
+    /// Who runs the runtime, if not root.
+    user: Option<u32>,
 }
 
 /// A command that has ended.
@@ -71,7 +73,7 @@ impl Bundle {
         for program in PROGRAMS {
             symlink("busybox", bin.join(program)).expect("link");
         }
-        Self { config: config(args, &id), dir, id }
+        Self { config: config(args, &id), dir, id, user: None }
     }
 
     /// Changes the configuration.
@@ -112,6 +114,24 @@ impl Bundle {
         self.open_path();
     }
 
+    /// Has this user run the runtime, and be root in a user namespace where nobody else exists.
+    pub(crate) fn rootless(mut self, user: u32) -> Self {
+        let mappings = json!([{"containerID": 0, "hostID": user, "size": 1}]);
+        let linux = &mut self.config["linux"];
+        linux["namespaces"].as_array_mut().expect("namespaces").push(json!({"type": "user"}));
+        linux["uidMappings"] = mappings.clone();
+        linux["gidMappings"] = mappings;
+        self.give_to(user);
+        self
+    }
+
+    /// Has this user run the runtime, and own all files.
+    pub(crate) fn give_to(&mut self, user: u32) {
+        let chown = Command::new("chown").args(["-hR", &format!("{user}:{user}"), self.bundle()]).status();
+        assert!(chown.expect("chown").success());
+        self.user = Some(user);
+    }
+
     /// Adds a mount after all others.
     pub(crate) fn add_mount(&mut self, mount: Value) {
         self.config["mounts"].as_array_mut().expect("mounts").push(mount);
@@ -128,6 +148,10 @@ impl Bundle {
         let program =
             std::env::var("OCI_RUNTIME").unwrap_or_else(|_| env!("CARGO_BIN_EXE_edgelet-oci").to_owned());
         let mut command = Command::new(program);
+        if let Some(user) = self.user {
+            use std::os::unix::process::CommandExt;
+            command.uid(user).gid(user);
+        }
         command.arg("--root").arg(self.state_root()).stdin(Stdio::null());
         command
     }

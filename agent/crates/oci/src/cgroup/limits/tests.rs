@@ -61,7 +61,7 @@ fn limits_that_are_none_need_no_controller() {
         "rdma": {},
     });
     check(empty, &nothing, &[]);
-    refused(json!({"pids": {"limit": 1}}), &nothing, "pids: this machine has no pids controller");
+    refused(json!({"pids": {"limit": 1}}), &nothing, "pids: there is no pids controller here");
     refused(json!({"unified": {"memory.high": "1"}}), &nothing, "no memory controller");
     refused(json!({"network": {"classID": 1}}), &version_2(), "no net_cls controller");
 }

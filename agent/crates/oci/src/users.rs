@@ -1,0 +1,145 @@
+//! User namespaces: who may write which id mappings, and writing them (user_namespaces(7)).
+
+use crate::error::{During, SpawnError};
+use caps::{CapSet, Capability};
+use edgelet_sys::namespace::{self, Kind};
+use edgelet_sys::process;
+use edgelet_sys::procfs::Procfs;
+use nix::unistd::{getegid, geteuid};
+use oci_spec::runtime::LinuxIdMapping;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::Command;
+
+/// Mappings as the kernel reads them, a line for each range: an id inside, the one outside, how many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Maps {
+    pub(crate) uids: String,
+    pub(crate) gids: String,
+}
+
+impl Maps {
+    pub(crate) fn new(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Self {
+        let line =
+            |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
+        let lines = |maps: &[LinuxIdMapping]| maps.iter().map(line).collect();
+        Self { uids: lines(uids), gids: lines(gids) }
+    }
+
+    /// Whether there is nothing in them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.uids.is_empty() && self.gids.is_empty()
+    }
+
+    /// Gives them to a process that is alone in a new user namespace.
+    pub(crate) fn give(&self, pid: i32) -> Result<(), SpawnError> {
+        let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+        let may_map_others = may(Capability::CAP_SETUID) && may(Capability::CAP_SETGID);
+        let procfs = Procfs::open().during("open procfs")?;
+        let write = |file: &str, text: &str| {
+            procfs.write(format!("{pid}/{file}"), text).during(format!("write {file}"))
+        };
+        match self.way(may_map_others, geteuid().as_raw(), getegid().as_raw()) {
+            Way::Directly => {}
+            // Whoever could leave a group of the caller's might be kept out by just that group.
+            Way::WithoutGroups => write("setgroups", "deny")?,
+            Way::ByPrograms => {
+                by_program("newuidmap", pid, &self.uids)?;
+                return by_program("newgidmap", pid, &self.gids);
+            }
+        }
+        write("uid_map", &self.uids)?;
+        write("gid_map", &self.gids)
+    }
+
+    /// A user namespace that has them, with nobody in it.
+    pub(crate) fn namespace(&self) -> Result<OwnedFd, SpawnError> {
+        let step = "make a user namespace for a mount";
+        // A namespace begins with a process; this one waits to be killed.
+        let (held, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during(step)?;
+        let child = process::spawn(u64::from(Kind::User.flag().cast_unsigned()), move || {
+            drop(end);
+            let _ = nix::unistd::read(held.as_raw_fd(), &mut [0]);
+            0
+        })
+        .during(step)?;
+        let made = self.give(child.pid()).and_then(|()| {
+            let path = Path::new("/proc").join(child.pid().to_string()).join("ns/user");
+            namespace::open(&path, Kind::User).during(step)
+        });
+        let _ = child.signal(libc::SIGKILL);
+        child.wait().during(step)?;
+        made
+    }
+
+    fn way(&self, may_map_others: bool, uid: u32, gid: u32) -> Way {
+        if may_map_others {
+            Way::Directly
+        } else if maps_only(&self.uids, uid) && maps_only(&self.gids, gid) {
+            Way::WithoutGroups
+        } else {
+            Way::ByPrograms
+        }
+    }
+}
+
+/// How mappings come into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The caller may map what it likes.
+    Directly,
+    /// Everybody may map the own ids, in a namespace whose processes keep their groups.
+    WithoutGroups,
+    /// What else the caller may map is in `/etc/subuid` and `/etc/subgid`, and for programs with rights to judge.
+    ByPrograms,
+}
+
+fn maps_only(map: &str, id: u32) -> bool {
+    let words: Vec<&str> = map.split_whitespace().collect();
+    matches!(words.as_slice(), [_, outside, "1"] if outside.parse() == Ok(id))
+}
+
+/// newuidmap(1) and newgidmap(1) take the numbers as they are in the file.
+fn by_program(name: &str, pid: i32, map: &str) -> Result<(), SpawnError> {
+    let step = || format!("have {name} map {}", map.trim_end().replace('\n', ", "));
+    let mut command = Command::new(name);
+    command.arg(pid.to_string()).args(map.split_whitespace());
+    let output = match command.output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let why =
+                format!("there is no {name} here, and only its user's own ids can be mapped without it");
+            return Err(io::Error::new(error.kind(), why)).during(step());
+        }
+        other => other.during(step())?,
+    };
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())).during(step())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_the_callers_own_takes_rights_or_a_program() {
+        let way = |uids: &str, gids: &str, may| {
+            Maps { uids: uids.to_owned(), gids: gids.to_owned() }.way(may, 1000, 100)
+        };
+        assert_eq!(way("0 1000 1\n", "0 100 1\n", false), Way::WithoutGroups);
+        assert_eq!(way("7 1000 1\n", "0 100 1\n", false), Way::WithoutGroups);
+        assert_eq!(way("0 1000 1\n", "0 100 1\n", true), Way::Directly);
+        for (uids, gids) in [
+            ("0 1000 2\n", "0 100 1\n"),
+            ("0 1001 1\n", "0 100 1\n"),
+            ("0 1000 1\n", "0 1000 1\n"),
+            ("0 1000 1\n1 100000 65535\n", "0 100 1\n1 100000 65535\n"),
+        ] {
+            assert_eq!(way(uids, gids, false), Way::ByPrograms, "{uids}{gids}");
+        }
+    }
+}
