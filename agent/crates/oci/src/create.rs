@@ -4,6 +4,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::channel::{Channel, Report};
 use crate::config::Config;
 use crate::console;
+use crate::devices;
 use crate::error::{ControlError, CreateError, During, RunError, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::init::{self, Birth};
@@ -189,6 +190,7 @@ fn build(
             .iter()
             .map(|mount| mount.prepare(&config.namespaces))
             .collect::<Result<_, _>>()?,
+        devices: devices::make_ahead(config)?,
         mounts: config.namespaces.open(Kind::Mount)?,
         way: if options.no_pivot { Way::Move } else { Way::Pivot },
         preserve_fds: options.preserve_fds,
@@ -225,7 +227,11 @@ fn spawn(
     let program = &birth.config.program;
     let flags = namespaces.clone_flags();
     let user = namespaces.open(Kind::User)?;
-    let detour = namespaces.detour()?;
+    let mut detour = namespaces.detour()?;
+    if namespaces.begin_in_root() {
+        let root = &birth.config.root;
+        detour.step_into(root).during(format!("enter root {}", root.display()))?;
+    }
     let Some(user) = user else {
         let live = move || init::live(birth, theirs);
         let born = match &birthplace {

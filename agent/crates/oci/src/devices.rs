@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::error::{During, SpawnError};
 use crate::rootfs;
-use edgelet_sys::mount::Tree;
+use edgelet_sys::mount::{Attributes, NewFilesystem, Tree};
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::place::{Node, Place};
 use edgelet_sys::root::RootDir;
@@ -15,21 +15,76 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The listed devices, in their order, in a detached file system of their own: where the process that is made cannot
+/// make any, and what its users may do with the host's is not what the configuration says.
+pub(crate) fn make_ahead(config: &Config) -> Result<Option<Tree>, SpawnError> {
+    let listed = listed(config)?;
+    if listed.is_empty() || !config.namespaces.has(Kind::User) || !namespace::is_root_of_machine() {
+        return Ok(None);
+    }
+    let make = || -> io::Result<Tree> {
+        let memory = NewFilesystem::open("tmpfs")?.mount(Attributes::default())?;
+        let root = RootDir::from_fd(memory.as_fd().try_clone_to_owned()?)?.open_dir(".")?;
+        for (number, device) in listed.iter().enumerate() {
+            let maps = config.namespaces.maps();
+            let (uid, gid) = (maps.uid_outside(device.uid), maps.gid_outside(device.gid));
+            // Nobody's, where the namespace has no such id.
+            let owned = Device { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), ..device.clone() };
+            owned.make_node(&root.place(number.to_string())?)?;
+        }
+        Ok(memory)
+    };
+    make().map(Some).during("make devices")
+}
+
 /// Makes the listed devices, the default ones, and the links that programs expect.
-pub(crate) fn make(root: &RootDir, config: &Config) -> Result<(), SpawnError> {
+pub(crate) fn make(root: &RootDir, config: &Config, ahead: Option<Tree>) -> Result<(), SpawnError> {
     // Device nodes cannot be made in a user namespace, the caller's or a new one; the host's are mounted instead.
     let bind = config.namespaces.has(Kind::User) || !namespace::is_root_of_machine();
-    let listed = config.linux.devices.iter().flatten().map(Device::parse).collect::<Result<Vec<_>, _>>();
-    let listed = listed.map_err(io::Error::other).during("linux.devices")?;
+    let listed = listed(config)?;
     let defaults = DEFAULTS.iter().map(Device::standard);
     let is_listed = |device: &Device| listed.iter().any(|listed| listed.path == device.path);
-    for device in defaults.filter(|device| !is_listed(device)).chain(listed.iter().cloned()) {
-        device.make(root, bind).during(format!("device {}", device.path.display()))?;
+    for device in defaults.filter(|device| !is_listed(device)) {
+        device.make(root, bind.then_some(Source::Host)).during(device.step())?;
+    }
+    if let Some(ahead) = &ahead {
+        // Only what is attached can be copied from. Nothing looks there any more, and it goes away with the old root.
+        let old_root = RootDir::open(Path::new("/")).during("open the old root")?;
+        ahead.attach(old_root.as_fd()).during("attach devices")?;
+    }
+    for (number, device) in listed.iter().enumerate() {
+        let source = match &ahead {
+            Some(ahead) => Some(Source::Ahead(ahead, number)),
+            None => bind.then_some(Source::Host),
+        };
+        device.make(root, source).during(device.step())?;
     }
     for (link, target) in LINKS {
         make_link(root, Path::new(link), Path::new(target)).during(format!("link /{link}"))?;
     }
     Ok(())
+}
+
+fn listed(config: &Config) -> Result<Vec<Device>, SpawnError> {
+    let listed = config.linux.devices.iter().flatten().map(Device::parse).collect::<Result<_, _>>();
+    listed.map_err(io::Error::other).during("linux.devices")
+}
+
+/// What is mounted where no node can be made.
+enum Source<'a> {
+    /// What the host has at the same path.
+    Host,
+    /// What was [made ahead](make_ahead), by its number.
+    Ahead(&'a Tree, usize),
+}
+
+impl Source<'_> {
+    fn copy(&self, path: &Path) -> io::Result<Tree> {
+        match self {
+            Source::Host => Tree::copy_path(path, false),
+            Source::Ahead(tree, number) => tree.copy_inside(Path::new(&number.to_string())),
+        }
+    }
 }
 
 /// A node to be made.
@@ -89,21 +144,29 @@ impl Device {
         })
     }
 
-    fn make(&self, root: &RootDir, bind: bool) -> io::Result<()> {
+    fn step(&self) -> String {
+        format!("device {}", self.path.display())
+    }
+
+    /// Makes the node, or mounts it from its source.
+    fn make(&self, root: &RootDir, source: Option<Source<'_>>) -> io::Result<()> {
         if let Some(parent) = self.path.parent() {
             root.mkdir_all(parent, 0o755)?;
         }
         let place = root.place(&self.path)?;
-        match place.stat()? {
-            Some(found) if self.is(found.mode(), found.rdev()) => return Ok(()),
-            // A file to mount on, left by an earlier container of the same root.
-            Some(found) if bind && found.is_file() => {}
-            Some(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there")),
-            None if bind => drop(place.create(0o644)?),
-            None => return self.make_node(&place),
+        match (place.stat()?, &source) {
+            (Some(found), None | Some(Source::Host)) if self.is(found.mode(), found.rdev()) => return Ok(()),
+            // Something to mount on, left by an earlier container of the same root or made by the image.
+            (Some(found), Some(_)) if found.is_file() || self.is(found.mode(), found.rdev()) => {}
+            (Some(_), _) => {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there"));
+            }
+            (None, Some(_)) => drop(place.create(0o644)?),
+            (None, None) => return self.make_node(&place),
         }
+        let Some(source) = source else { return Ok(()) };
         let target = root.open_path(&self.path)?;
-        let source = Tree::copy_path(&self.path, false)?;
+        let source = source.copy(&self.path)?;
         let stat = nix::sys::stat::fstat(source.as_fd().as_raw_fd())?;
         match self.is(stat.st_mode, stat.st_rdev) {
             true => source.attach(target.as_fd()),

@@ -35,6 +35,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) listener: Option<OwnedFd>,
     /// For each of the configuration's mounts, what only the creator could open.
     pub(crate) prepared: Vec<Option<Tree>>,
+    /// Devices that only the creator could make.
+    pub(crate) devices: Option<Tree>,
     /// A mount namespace to join.
     pub(crate) mounts: Option<OwnedFd>,
     pub(crate) way: Way,
@@ -47,7 +49,7 @@ pub(crate) struct Birth<'a> {
 impl Birth<'_> {
     /// All that the process needs of what its creator had open.
     fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
-        let prepared = self.prepared.iter().flatten().map(AsFd::as_fd);
+        let prepared = self.prepared.iter().flatten().chain(&self.devices).map(AsFd::as_fd);
         let others = [&self.console, &self.listener, &self.mounts].into_iter().flatten().map(AsFd::as_fd);
         let introduction = self.introduction.iter().map(AsFd::as_fd);
         prepared.chain(others).chain(introduction).chain([channel.as_fd()]).collect()
@@ -102,7 +104,8 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     birth.state.pid = channel.wait_for_go_as()?;
     enter_namespaces(birth)?;
     let umask = set_umask(0);
-    let rootfs = Rootfs::furnish(config, &birth.cgroups, std::mem::take(&mut birth.prepared))?;
+    let rootfs =
+        Rootfs::furnish(config, &birth.cgroups, std::mem::take(&mut birth.prepared), birth.devices.take())?;
     channel.report(&Report::Furnished)?;
     // The creator runs prestart and createRuntime hooks, which may count on the mounts.
     channel.wait_for_go()?;

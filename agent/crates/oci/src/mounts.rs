@@ -140,6 +140,9 @@ impl MountPlan {
     /// Opens what is bound, where that takes rights which only the creator has: owners are mapped by whoever owns
     /// the file system, and a source may be where the container's user cannot go.
     pub(crate) fn prepare(&self, namespaces: &Namespaces) -> Result<Option<Tree>, SpawnError> {
+        if self.is_of_a_host_namespace(namespaces) {
+            return self.of_the_host().during(format!("mount {}", self.destination.display())).map(Some);
+        }
         let Kind::Bind { source, recursive } = &self.kind else { return Ok(None) };
         // What is mounted below it later is to be seen on both sides, which only a mount of the host's can offer.
         if self.id_map.is_none() && !namespaces.has(namespace::Kind::User) && !self.is_shared() {
@@ -162,6 +165,27 @@ impl MountPlan {
                 .during(format!("map owners of {} (Linux 5.12)", source.display()))?;
         }
         Ok(Some(tree))
+    }
+
+    /// Whether it shows a namespace that the container shares with the host, and its own users have no rights over.
+    fn is_of_a_host_namespace(&self, namespaces: &Namespaces) -> bool {
+        let Kind::Filesystem { name, .. } = &self.kind else { return false };
+        let shown = match name.as_str() {
+            "proc" => namespace::Kind::Pid,
+            "sysfs" => namespace::Kind::Network,
+            "mqueue" => namespace::Kind::Ipc,
+            _ => return false,
+        };
+        namespaces.has(namespace::Kind::User) && !namespaces.has(shown) && namespace::is_root_of_machine()
+    }
+
+    fn of_the_host(&self) -> io::Result<Tree> {
+        match &self.kind {
+            Kind::Filesystem { name, source, parameters, .. } => {
+                self.new_filesystem(name, source, parameters)
+            }
+            _ => Err(Errno::EINVAL.into()),
+        }
     }
 
     /// Mounts it below `root`, in the calling process's mount namespace. `prepared` is what [`Self::prepare`] gave.
@@ -189,7 +213,7 @@ impl MountPlan {
                 cgroup.mount(target, self.attributes).during(step())
             }
             Kind::Filesystem { name, source, parameters, copy_up } => {
-                self.filesystem(root, name, source, parameters, *copy_up).during(step())
+                self.filesystem(root, name, source, parameters, *copy_up, prepared).during(step())
             }
         }
     }
@@ -211,6 +235,7 @@ impl MountPlan {
         source: &str,
         parameters: &[String],
         copy_up: bool,
+        prepared: Option<&Tree>,
     ) -> io::Result<()> {
         let like_covered = match name {
             "tmpfs" => self.like_covered(root, parameters, copy_up)?,
@@ -228,6 +253,9 @@ impl MountPlan {
         };
         if name != "proc" {
             self.keep_out_of_proc(target.as_fd(), None)?;
+        }
+        if let Some(tree) = prepared {
+            return self.hang(tree, target.as_fd());
         }
         if parameters.iter().any(|parameter| parameter.len() > FSCONFIG_LIMIT) {
             mount::mount_on(target.as_fd(), source, name, self.attributes, &parameters.join(","))?;

@@ -12,7 +12,7 @@ use crate::users::Maps;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::procfs::Procfs;
 use oci_spec::runtime::LinuxNamespaceType;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The namespaces of a container; a kind that is not here is the caller's own.
@@ -73,6 +73,17 @@ impl Namespaces {
         Ok(())
     }
 
+    /// Of the ids in a user namespace.
+    pub(crate) fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// Whether its process begins in the directory that becomes its root: that one may lie where users of the
+    /// namespace cannot walk to.
+    pub(crate) fn begin_in_root(&self) -> bool {
+        self.has(Kind::User) && self.is_new(Kind::Mount)
+    }
+
     /// Whether the container does not share the caller's.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.is_new(kind) || self.path(kind).is_some()
@@ -107,7 +118,7 @@ impl Namespaces {
     /// Where a user namespace is joined, the child is a helper that makes the process, and tells which one it is. It
     /// must know its number as the caller does, and so the namespace of process ids is left to it ([`Self::open`]).
     pub(crate) fn detour(&self) -> Result<Detour, SpawnError> {
-        let mut detour = Detour { back: Vec::new() };
+        let mut detour = Detour::new();
         let by_child: &[Kind] = match self.path(Kind::User) {
             Some(_) => &[Kind::User, Kind::Mount, Kind::Pid],
             None => &[Kind::Mount],
@@ -156,6 +167,7 @@ impl Namespaces {
 #[derive(Debug)]
 pub(crate) struct Detour {
     back: Vec<(Kind, OwnedFd)>,
+    directory: Option<OwnedFd>,
 }
 
 impl Detour {
@@ -171,7 +183,13 @@ impl Detour {
 
     /// A detour with nothing entered yet.
     pub(crate) fn new() -> Self {
-        Self { back: Vec::new() }
+        Self { back: Vec::new(), directory: None }
+    }
+
+    /// Changes directory until the end of the detour.
+    pub(crate) fn step_into(&mut self, directory: &Path) -> std::io::Result<()> {
+        self.directory = Some(std::fs::File::open(".")?.into());
+        Ok(nix::unistd::chdir(directory)?)
     }
 
     fn go_back(kind: Kind, own: &OwnedFd) -> std::io::Result<()> {
@@ -189,6 +207,9 @@ impl Detour {
 
     /// Goes back.
     pub(crate) fn leave(mut self) -> Result<(), SpawnError> {
+        if let Some(own) = self.directory.take() {
+            nix::unistd::fchdir(own.as_raw_fd()).during("return to own directory")?;
+        }
         while let Some((kind, own)) = self.back.pop() {
             Self::go_back(kind, &own).during(format!("return to {} namespace", kind.file()))?;
         }
@@ -198,6 +219,11 @@ impl Detour {
 
 impl Drop for Detour {
     fn drop(&mut self) {
+        if let Some(own) = self.directory.take()
+            && let Err(error) = nix::unistd::fchdir(own.as_raw_fd())
+        {
+            log::error!("could not return to own directory error={error}");
+        }
         while let Some((kind, own)) = self.back.pop() {
             if let Err(error) = Self::go_back(kind, &own) {
                 log::error!("could not return to own namespace kind={} error={error}", kind.file());

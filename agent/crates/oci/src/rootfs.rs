@@ -10,7 +10,7 @@ use edgelet_sys::root::RootDir;
 use nix::fcntl::OFlag;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The root of a container that is being furnished, mounted but not yet entered.
 #[derive(Debug)]
@@ -32,18 +32,22 @@ pub(crate) enum Way {
 impl Rootfs {
     /// Mounts the root over itself, with everything the configuration lists and the device nodes.
     /// The calling process is in the container's namespaces, and still sees the host's files; `prepared` is, for
-    /// each of the mounts, what the creator opened.
+    /// each of the mounts, what the creator opened, and `devices` what it made.
     pub(crate) fn furnish(
         config: &Config,
         cgroup: &cgroup::View,
         prepared: Vec<Option<Tree>>,
+        devices: Option<Tree>,
     ) -> Result<Self, SpawnError> {
         // Nothing that is mounted here may travel to the host; what the host unmounts must go away here.
         mount::set_propagation(Path::new("/"), Propagation::Slave, true)
             .during("separate mounts from the host")?;
         let step = || format!("mount root {}", config.root.display());
-        // Links on the way to the root are the configuration's, which is trusted.
-        let path = config.root.canonicalize().during(step())?;
+        let path = match config.namespaces.begin_in_root() {
+            true => PathBuf::from("."),
+            // Links on the way to the root are the configuration's, which is trusted.
+            false => config.root.canonicalize().during(step())?,
+        };
         let below = RootDir::open(&path).during(step())?;
         let tree = Tree::copy_fd(below.as_fd(), true).during(step())?;
         tree.attach(below.as_fd()).during(step())?;
@@ -52,7 +56,7 @@ impl Rootfs {
             mount.carry_out(&root, cgroup, prepared.as_ref())?;
         }
         if !config.mounts.iter().any(mounts::MountPlan::brings_host_devices) {
-            devices::make(&root, config)?;
+            devices::make(&root, config, devices)?;
         }
         root.mkdir_all(&config.program.cwd, 0o755)
             .during(format!("make {}", config.program.cwd.display()))?;

@@ -32,6 +32,16 @@ impl Maps {
         self.uids.is_empty() && self.gids.is_empty()
     }
 
+    /// The user outside who is this one inside.
+    pub(crate) fn uid_outside(&self, inside: u32) -> Option<u32> {
+        outside(&self.uids, inside)
+    }
+
+    /// The group outside that is this one inside.
+    pub(crate) fn gid_outside(&self, inside: u32) -> Option<u32> {
+        outside(&self.gids, inside)
+    }
+
     /// Gives them to a process that is alone in a new user namespace.
     pub(crate) fn give(&self, pid: i32) -> Result<(), SpawnError> {
         let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
@@ -95,6 +105,15 @@ enum Way {
     ByPrograms,
 }
 
+fn outside(map: &str, inside: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (first, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let offset = inside.checked_sub(first).filter(|offset| *offset < count)?;
+        outside.checked_add(offset)
+    })
+}
+
 fn maps_only(map: &str, id: u32) -> bool {
     let words: Vec<&str> = map.split_whitespace().collect();
     matches!(words.as_slice(), [_, outside, "1"] if outside.parse() == Ok(id))
@@ -124,6 +143,15 @@ fn by_program(name: &str, pid: i32, map: &str) -> Result<(), SpawnError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_inside_is_one_outside_or_none() {
+        let map = "0 1000 1\n1 100000 10\n";
+        for (inside, want) in [(0, Some(1000)), (1, Some(100_000)), (10, Some(100_009)), (11, None)] {
+            assert_eq!(outside(map, inside), want, "{inside}");
+        }
+        assert_eq!(outside("0 4294967295 2\n", 1), None);
+    }
 
     #[test]
     fn only_what_is_not_the_callers_own_takes_rights_or_a_program() {

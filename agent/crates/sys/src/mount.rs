@@ -91,6 +91,11 @@ impl Tree {
         open_tree(fd.as_raw_fd(), c"", copy_flags(recursive) | libc::AT_EMPTY_PATH as u32)
     }
 
+    /// A copy of what is below this one, which must be attached, at a path of our own making.
+    pub fn copy_inside(&self, path: &Path) -> io::Result<Self> {
+        open_tree(self.fd.as_raw_fd(), &c_path(path)?, copy_flags(false))
+    }
+
     /// Hangs this tree on what `target` refers to. Nothing is looked up by name.
     pub fn attach(&self, target: BorrowedFd<'_>) -> io::Result<()> {
         move_mount(self.fd.as_fd(), target)

@@ -117,3 +117,40 @@ fn mappings_that_make_no_sense_are_refused() {
     let tmpfs = with(with(tmpfs, "uidMappings"), "gidMappings");
     assert!(refused(tmpfs).contains("only be mapped on a bind mount"));
 }
+
+#[test]
+fn a_root_where_only_the_host_may_go_can_be_entered() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bundle = Bundle::script("hostname; pwd");
+    bundle.map_users(100_000);
+    fs::set_permissions(bundle.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
+    assert_eq!(bundle.run().good(), "box\n/\n");
+}
+
+#[test]
+fn devices_belong_to_whom_the_configuration_says_and_can_be_used_under_any_name() {
+    let mut bundle =
+        Bundle::script("stat -c '%t:%T %a %u:%g' /dev/other /dev/null; echo x > /dev/other && echo used");
+    bundle.map_users(100_000);
+    bundle.config()["linux"]["devices"] = json!([
+        {"path": "/dev/other", "type": "c", "major": 1, "minor": 3, "fileMode": 0o620, "uid": 0, "gid": 5}]);
+    bundle.config()["linux"]["resources"] = json!({});
+    assert_eq!(bundle.run().good(), "1:3 620 0:5\n1:3 666 65534:65534\nused\n");
+}
+
+#[test]
+fn what_shows_a_namespace_of_the_host_can_be_mounted() {
+    if !is_ours() {
+        return;
+    }
+    let mut bundle =
+        Bundle::script("ls /sys/class/net | grep -c . ; readlink /proc/self/ns/pid; ls -A /sys/fs/cgroup");
+    bundle.map_users(100_000);
+    let config = bundle.config();
+    let kinds = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+    kinds.retain(|kind| !["network", "pid", "uts"].contains(&kind["type"].as_str().expect("type")));
+    config.as_object_mut().expect("config").remove("hostname");
+    let devices = fs::read_dir("/sys/class/net").expect("list").count();
+    let processes = fs::read_link("/proc/self/ns/pid").expect("namespace");
+    assert_eq!(bundle.run().good(), format!("{devices}\n{}\n", processes.display()));
+}
