@@ -1,6 +1,6 @@
 //! The engine's steps, carried out on this machine.
 
-use crate::containers::{self, Launch, Watcher, Zygote};
+use crate::containers::{self, IdRanges, Launch, Means, Watcher, Zygote};
 use crate::drive::{Machine, wall_clock};
 use crate::pulls::Pulls;
 use edgelet_engine::{Action, Actual, Answer, AsOf, HeldImage, Outcome, Step, StepId};
@@ -27,6 +27,7 @@ pub struct LocalMachine {
     pulls: Arc<Pulls>,
     watcher: Watcher,
     zygote: Zygote,
+    ids: IdRanges,
     /// Runs that a step of ours is starting at this moment.
     starting: Mutex<BTreeSet<ContainerId>>,
 }
@@ -41,7 +42,8 @@ impl LocalMachine {
         watcher: Watcher,
         zygote: Zygote,
     ) -> Self {
-        Self { layout, config, images, pulls, watcher, zygote, starting: Mutex::default() }
+        let ids = IdRanges::new(config.own_users);
+        Self { layout, config, images, pulls, watcher, zygote, ids, starting: Mutex::default() }
     }
 
     fn start(&self, workload: &Workload, container: &ContainerId, image: &Digest) -> Answer {
@@ -52,7 +54,9 @@ impl LocalMachine {
         let at = wall_clock();
         let launch = Launch { workload, container, image, at, time_zone: &self.config.time_zone };
         let begun = Instant::now();
-        let (pid, shim) = containers::start(&self.layout, &self.images, &self.zygote, &launch)?;
+        let means =
+            Means { layout: &self.layout, images: &self.images, zygote: &self.zygote, ids: &self.ids };
+        let (pid, shim) = containers::start(&means, &launch)?;
         self.watch(container, shim)?;
         log::info!(
             "container started id={container} workload={} name={} pid={pid} ms={}",

@@ -49,7 +49,7 @@ pub use manifest::ManifestError;
 pub use progress::{CancelToken, LayerDone, Phase, Progress, Silent};
 pub use pull::{PullCause, PullError};
 pub use registry::{RegistryError, Timeouts};
-pub use snapshot::{MountError, unmount};
+pub use snapshot::{Access, MountError, Users, unmount};
 pub use space::NoRoom;
 pub use store::{ImageStore, Prune, Removed, StoreError, StoreOptions};
 pub use tar::TarError;

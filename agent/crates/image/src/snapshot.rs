@@ -2,6 +2,7 @@
 
 use crate::store::ImageStore;
 use edgelet_sys::fsinfo::FsInfo;
+use edgelet_sys::mount::Tree;
 use edgelet_sys::place::{open_anchor, proc_path};
 use edgelet_sys::root::RootDir;
 use edgelet_types::image::ImageRecord;
@@ -11,7 +12,7 @@ use nix::mount::{MntFlags, MsFlags};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,13 @@ pub enum MountError {
     Directory {
         /// Which one.
         path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The data file system cannot show other owners than it has.
+    #[error("map owners of files on the data file system")]
+    Owners {
         /// The cause.
         #[source]
         source: io::Error,
@@ -64,9 +72,9 @@ impl From<MountError> for Fault {
             MountError::Directory { source, .. } => Reason::of_storage(source, Reason::Storage),
             MountError::Layer { .. } => Reason::Storage,
             // The kernel makes directories of its own for an overlay.
-            MountError::Mount { source, .. } | MountError::Unmount { source, .. } => {
-                Reason::of_storage(source, Reason::CreateFailed)
-            }
+            MountError::Owners { source }
+            | MountError::Mount { source, .. }
+            | MountError::Unmount { source, .. } => Reason::of_storage(source, Reason::CreateFailed),
         };
         Fault::chain(reason, &error)
     }
@@ -75,7 +83,7 @@ impl From<MountError> for Fault {
 impl ImageStore {
     /// Mounts `image` at `target`, an existing directory. What the container writes goes to `scratch/upper`,
     /// on the data file system; `scratch` is made if it is missing, and what is in it from before is seen
-    /// again. With `read_only` the mount takes no writes.
+    /// again.
     ///
     /// Options, and why: `index=off` because layers are shared by many mounts and no file handles are
     /// exported; `metacopy=off` and `redirect_dir=off` because both make overlayfs follow attributes in
@@ -86,17 +94,23 @@ impl ImageStore {
         image: &ImageRecord,
         scratch: &Path,
         target: &Path,
-        read_only: bool,
+        access: Access<'_>,
     ) -> Result<(), MountError> {
-        let lower = self.open_layers(image)?;
-        let dirs = Scratch::open(scratch, lower.first())?;
+        let Access { read_only, users } = access;
+        let mut lower = self.open_layers(image)?;
+        let dirs = Scratch::open(scratch, lower.first(), users.map_or(0, |users| users.first))?;
+        if let Some(users) = users {
+            let mapped: io::Result<_> =
+                lower.iter().map(|layer| map_owners(layer, users.namespace)).collect();
+            lower = mapped.map_err(|source| MountError::Owners { source })?;
+        }
         let mount = |source: io::Error| MountError::Mount { target: target.to_owned(), source };
         let anchor = open_anchor(target).map_err(mount)?;
         let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
         let options = options(&lower, &dirs);
         let at = proc_path(anchor.as_fd());
         nix::mount::mount(Some("overlay"), at.as_str(), Some("overlay"), flags, Some(options.as_str()))
-            .map_err(|error| mount(error.into()))?;
+            .map_err(|error| mount(refused(error, users.is_some())))?;
         if !read_only && is_read_only(target).map_err(mount)? {
             // What is wrong with the scratch is the failure to tell.
             let _ = unmount(target);
@@ -120,6 +134,43 @@ impl ImageStore {
     }
 }
 
+/// What is mounted for whom.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Access<'a> {
+    /// The mount takes no writes.
+    pub read_only: bool,
+    /// Who owns the files, where these are not those who own them in the image.
+    pub users: Option<Users<'a>>,
+}
+
+/// Owners of files that are not those on disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Users<'a> {
+    /// Their user namespace. An overlay on layers that show its users takes Linux 6.15.
+    pub namespace: BorrowedFd<'a>,
+    /// Who stands for user and group 0 of the image. What is written belongs on disk to those, because the kernel
+    /// makes files of its own beside them and is none of the users.
+    pub first: u32,
+}
+
+/// An overlay on mounts that show other owners, and are in no namespace, is a thing of newer kernels.
+fn refused(error: Errno, has_users: bool) -> io::Error {
+    match error {
+        Errno::EINVAL if has_users => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the kernel refuses mapped owners; Linux 6.15 does not",
+        ),
+        error => error.into(),
+    }
+}
+
+/// The same directory in a mount by itself that shows other owners.
+fn map_owners(directory: &OwnedFd, users: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let tree = Tree::copy_fd(directory.as_fd(), false)?;
+    tree.set_id_map(users, false)?;
+    Ok(tree.into())
+}
+
 /// Takes the mount at `target` away, at once for new users and for the rest when they are done. Nothing
 /// mounted there, or nothing there, is fine.
 pub fn unmount(target: &Path) -> Result<(), MountError> {
@@ -138,7 +189,7 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn open(path: &Path, top_layer: Option<&OwnedFd>) -> Result<Self, MountError> {
+    fn open(path: &Path, top_layer: Option<&OwnedFd>, first_id: u32) -> Result<Self, MountError> {
         let bad = |source| MountError::Directory { path: path.to_owned(), source };
         let make = || -> io::Result<Scratch> {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -148,7 +199,7 @@ impl Scratch {
                 upper.mkdir(0o755)?;
                 // The upper directory is what the container sees as its root, owner and mode included.
                 let (mode, uid, gid) = attributes(top_layer)?;
-                upper.set_owner(uid, gid)?;
+                upper.set_owner(first_id.saturating_add(uid), first_id.saturating_add(gid))?;
                 upper.set_mode(mode)?;
             }
             let open = |name: &str| -> io::Result<OwnedFd> { Ok(root.mkdir_all(name, 0o700)?.into()) };

@@ -74,3 +74,4 @@ pub use id::{Id, IdError};
 pub use options::{Changes, ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};
 pub use runtime::{Process, Runtime, State, Status};
 pub use seccomp::default_profile as default_seccomp_profile;
+pub use users::user_namespace;

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Makes a child of the caller that begins in these namespaces, and in new ones by `flags`. It has its
-/// [rank](rank), and nobody inside can look into it.
+/// [rank], and nobody inside can look into it.
 pub(crate) fn spawn_inside(
     user: OwnedFd,
     pid: Option<OwnedFd>,

@@ -1,6 +1,6 @@
 //! User namespaces: who may write which id mappings, and writing them (user_namespaces(7)).
 
-use crate::error::{During, SpawnError};
+use crate::error::{During, InitFailure, SpawnError};
 use caps::{CapSet, Capability};
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process;
@@ -65,11 +65,13 @@ impl Maps {
 
     /// A user namespace that has them, with nobody in it.
     pub(crate) fn namespace(&self) -> Result<OwnedFd, SpawnError> {
-        let step = "make a user namespace for a mount";
-        // A namespace begins with a process; this one waits to be killed.
+        let step = "make a user namespace";
+        // A namespace begins with a process; this one waits to be killed, or for the end of its creator.
         let (held, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during(step)?;
+        let its_end = end.as_raw_fd();
         let child = process::spawn(u64::from(Kind::User.flag().cast_unsigned()), move || {
-            drop(end);
+            // A copy of the number; the owner is in the creator's memory.
+            let _ = nix::unistd::close(its_end);
             let _ = nix::unistd::read(held.as_raw_fd(), &mut [0]);
             0
         })
@@ -79,8 +81,16 @@ impl Maps {
             namespace::open(&path, Kind::User).during(step)
         });
         let _ = child.signal(libc::SIGKILL);
-        child.wait().during(step)?;
+        // Where children vanish by themselves there is nobody to wait for.
+        let _ = child.wait();
+        drop(end);
         made
+    }
+
+    /// Ids from 0 on that are those from `first` on outside.
+    pub(crate) fn range(first: u32, count: u32) -> Self {
+        let map = format!("0 {first} {count}\n");
+        Self { uids: map.clone(), gids: map }
     }
 
     fn way(&self, may_map_others: bool, uid: u32, gid: u32) -> Way {
@@ -92,6 +102,12 @@ impl Maps {
             Way::ByPrograms
         }
     }
+}
+
+/// A user namespace with nobody in it, whose ids from 0 on are `count` of the caller's from `first` on. The caller has
+/// one thread.
+pub fn user_namespace(first: u32, count: u32) -> io::Result<OwnedFd> {
+    Maps::range(first, count).namespace().map_err(|error| io::Error::other(InitFailure::from(&error).message))
 }
 
 /// How mappings come into force.

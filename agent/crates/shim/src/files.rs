@@ -33,6 +33,9 @@ pub struct Order {
     pub log_dir: PathBuf,
     /// How much of it is kept.
     pub log_limit: LogLimit,
+    /// The user and group of the host that root of the container is, where it has users of its own.
+    #[serde(default)]
+    pub first_id: Option<u32>,
 }
 
 /// What the shim says on its status pipe, once, as a line of JSON. End of file without a line means

@@ -5,7 +5,7 @@
 //! has done what all shims need done, and is asked for copies. It ends when the daemon does; its copies do not.
 
 use crate::hold::{self, Inherited};
-use edgelet_sys::process::{self, Child};
+use edgelet_sys::process;
 use edgelet_sys::{seal, socket, title};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use std::ffi::{OsStr, OsString};
@@ -45,22 +45,35 @@ fn serve(arguments: &[OsString]) -> io::Result<()> {
     // Nothing that is meant for the daemon is meant for these.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     process::let_children_vanish(true)?;
-    while let Some((bundle, descriptors)) = socket::receive_fds(daemon.as_fd(), PATH_BYTES)? {
-        match copy(Path::new(OsStr::from_bytes(&bundle)), descriptors, daemon.as_fd()) {
-            Ok(shim) => socket::send_fds(daemon.as_fd(), b"made", &[shim.as_fd()])?,
+    while let Some((order, descriptors)) = socket::receive_fds(daemon.as_fd(), PATH_BYTES)? {
+        let made = match descriptors.is_empty() {
+            true => users(&order),
+            false => copy(Path::new(OsStr::from_bytes(&order)), descriptors, daemon.as_fd()),
+        };
+        match made {
+            Ok(made) => socket::send_fds(daemon.as_fd(), b"made", &[made.as_fd()])?,
             Err(error) => socket::send(daemon.as_fd(), error.to_string().as_bytes())?,
         }
     }
     Ok(())
 }
 
+/// Makes a user namespace for owners of files. Namespaces begin with a process, and the daemon cannot copy itself.
+fn users(order: &[u8]) -> io::Result<OwnedFd> {
+    let mut numbers = std::str::from_utf8(order).unwrap_or_default().split(' ').map(str::parse);
+    let (Some(Ok(first)), Some(Ok(count)), None) = (numbers.next(), numbers.next(), numbers.next()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    edgelet_oci::user_namespace(first, count)
+}
+
 /// Makes a shim for the container of this bundle, which inherits the instance lock and the status pipe.
-fn copy(bundle: &Path, descriptors: Vec<OwnedFd>, daemon: BorrowedFd<'_>) -> io::Result<Child> {
+fn copy(bundle: &Path, descriptors: Vec<OwnedFd>, daemon: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let Ok([lock, status]) = <[OwnedFd; 2]>::try_from(descriptors) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
     let daemon = daemon.as_raw_fd();
-    process::spawn(0, move || {
+    let shim = process::spawn(0, move || {
         // A copy of the number; the owner is in the memory of the process that this is a copy of.
         let _ = nix::unistd::close(daemon);
         let _ = title::set_title(&[OsStr::new(NAME), bundle.as_os_str()]);
@@ -70,7 +83,8 @@ fn copy(bundle: &Path, descriptors: Vec<OwnedFd>, daemon: BorrowedFd<'_>) -> io:
             // What failed was to report or to write the exit file: the daemon sees a shim that died without a word.
             Err(_) => 1,
         }
-    })
+    })?;
+    Ok(shim.into())
 }
 
 /// What the daemon asks with: the bundle, its instance lock, and the pipe for the [`Report`](crate::files::Report).
@@ -84,7 +98,24 @@ pub fn ask(
     lock: BorrowedFd<'_>,
     status: BorrowedFd<'_>,
 ) -> io::Result<Result<OwnedFd, String>> {
-    socket::send_fds(zygote, bundle.as_os_str().as_bytes(), &[lock, status])?;
+    order(zygote, bundle.as_os_str().as_bytes(), &[lock, status])
+}
+
+/// What the daemon asks with for a user namespace, whose ids from 0 on are `count` of the host's from `first` on.
+/// Answer and errors are those of [`ask`], but nothing is left behind.
+pub fn ask_for_users(zygote: BorrowedFd<'_>, first: u32, count: u32) -> io::Result<Result<OwnedFd, String>> {
+    order(zygote, format!("{first} {count}").as_bytes(), &[])
+}
+
+fn order(
+    zygote: BorrowedFd<'_>,
+    text: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<Result<OwnedFd, String>> {
+    match descriptors.is_empty() {
+        true => socket::send(zygote, text)?,
+        false => socket::send_fds(zygote, text, descriptors)?,
+    }
     if !process::readable_within(zygote, ANSWER_LIMIT)? {
         return Err(io::ErrorKind::TimedOut.into());
     }

@@ -216,6 +216,12 @@ impl Child {
     }
 }
 
+impl From<Child> for OwnedFd {
+    fn from(child: Child) -> OwnedFd {
+        child.pidfd
+    }
+}
+
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()

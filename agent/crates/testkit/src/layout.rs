@@ -89,6 +89,14 @@ impl Tar {
         self.raw(Self::header(tar::EntryType::Regular, 0o644, data.len()), path, data)
     }
 
+    /// An empty file of somebody.
+    pub fn file_of(self, path: &str, uid: u64, gid: u64) -> Self {
+        let mut header = Self::header(tar::EntryType::Regular, 0o644, 0);
+        header.set_uid(uid);
+        header.set_gid(gid);
+        self.raw(header, path, b"")
+    }
+
     /// A file that all may execute.
     pub fn program(self, path: &str, data: &[u8]) -> Self {
         self.raw(Self::header(tar::EntryType::Regular, 0o755, data.len()), path, data)

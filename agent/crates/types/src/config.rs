@@ -24,9 +24,23 @@ pub struct Config {
     pub disk_reserve_bytes: u64,
     /// How many layers are fetched at a time.
     pub pull_parallel: usize,
+    /// Users and groups of the host that stand for those of workloads with users of their own.
+    pub own_users: IdRange,
     /// How registries are reached, by host and port as written in an image reference.
     pub registries: BTreeMap<String, Registry>,
 }
+
+/// Consecutive ids of users and groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// The lowest.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// How many ids a workload with users of its own has: as many as images use, from 0 on.
+pub const IDS_OF_WORKLOAD: u32 = 65_536;
 
 /// How one registry is reached. The default is HTTPS with the system's trust roots, anonymously.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -136,6 +150,9 @@ timeZone = "UTC"
 diskReserveMiB = 64
 # layers fetched at a time
 pullParallel = 3
+# users and groups of the host for workloads with users of their own, 65536 for each
+usernsFirstId = 524288
+usernsIds = 16777216
 
 [profiles.development]
 logLevel = "DEBUG"
@@ -188,6 +205,7 @@ impl Default for Config {
             time_zone: "UTC".to_owned(),
             disk_reserve_bytes: 64 << 20,
             pull_parallel: 3,
+            own_users: IdRange { first: 524_288, count: 256 * IDS_OF_WORKLOAD },
             registries: BTreeMap::new(),
         }
     }
@@ -210,10 +228,13 @@ struct Profile {
     #[serde(rename = "diskReserveMiB")]
     disk_reserve_mib: Option<u64>,
     pull_parallel: Option<usize>,
+    userns_first_id: Option<u32>,
+    userns_ids: Option<u32>,
 }
 
 const FILE_KEYS: &[&str] = &["currentProfile", "profiles", "registries"];
-const PROFILE_KEYS: &[&str] = &["namespace", "logLevel", "timeZone", "diskReserveMiB", "pullParallel"];
+const PROFILE_KEYS: &[&str] =
+    &["namespace", "logLevel", "timeZone", "diskReserveMiB", "pullParallel", "usernsFirstId", "usernsIds"];
 
 impl File {
     fn resolve(mut self) -> Result<Config, ConfigError> {
@@ -241,10 +262,19 @@ impl File {
                 Some(count) => within("pullParallel", count, 1..=16, "1 to 16")?,
                 None => defaults.pull_parallel,
             },
+            own_users: id_range(profile.userns_first_id, profile.userns_ids, defaults.own_users)?,
             registries: self.registries,
         };
         Ok(config)
     }
+}
+
+/// Below it are those of the host, and above it the one that means nobody at all.
+fn id_range(first: Option<u32>, count: Option<u32>, default: IdRange) -> Result<IdRange, ConfigError> {
+    let first = first.unwrap_or(default.first);
+    let first = within("usernsFirstId", first, 65_536..=u32::MAX - 65_537, "65536 to 4294901758")?;
+    let count = count.unwrap_or(default.count).min(u32::MAX - 1 - first);
+    Ok(IdRange { first, count: within("usernsIds", count, 65_536..=u32::MAX, "65536 at least")? })
 }
 
 fn within<T: PartialOrd + ToString>(
@@ -306,6 +336,19 @@ mod tests {
         let error = Config::parse("[profiles.default]\npullParallel = 0").expect_err("out of range");
         assert_eq!(error.to_string(), "configuration: pullParallel = 0: must be 1 to 16");
         assert!(Config::parse("[profiles.default]\nlogLevel = 'LOUD'").is_err());
+    }
+
+    #[test]
+    fn ids_of_workloads_are_neither_the_hosts_nor_beyond_the_last() {
+        let parse = |text: &str| Config::parse(&format!("[profiles.default]\n{text}"));
+        let range = |text: &str| parse(text).map(|(config, _)| config.own_users);
+        assert_eq!(range("usernsIds = 65536"), Ok(IdRange { first: 524_288, count: 65_536 }));
+        assert_eq!(range("usernsFirstId = 4294901758"), Ok(IdRange { first: 4_294_901_758, count: 65_536 }),);
+        for bad in
+            ["usernsFirstId = 1000", "usernsFirstId = 4294901759", "usernsIds = 65535", "usernsIds = -1"]
+        {
+            assert!(range(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

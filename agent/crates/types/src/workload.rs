@@ -102,6 +102,10 @@ pub struct WorkloadSpec {
     pub host_pid: bool,
     /// Shares the host's System V IPC and POSIX queues.
     pub host_ipc: bool,
+    /// Has users of its own: who is root inside is nobody outside. Left out where it is not so, for programs that
+    /// do not know it yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_users: bool,
     /// What users attached; data only, never settings.
     pub labels: BTreeMap<String, String>,
     /// Passed into the runtime's state; data only, never settings.
@@ -138,6 +142,7 @@ impl WorkloadSpec {
             shm_bytes: None,
             host_pid: false,
             host_ipc: false,
+            own_users: false,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             log: LogLimit::default(),

@@ -39,6 +39,7 @@ pub(super) fn apply(container: Container, spec: &mut WorkloadSpec) -> Result<(),
     spec.shm_bytes = container.shm_size.map(|size| mib("spec.container.shmSize", size)).transpose()?;
 
     spec.privileged = container.is_privileged;
+    spec.own_users = own_users(container.userns.as_deref(), spec.privileged)?;
     spec.read_only_root = container.read_only_root_filesystem;
     spec.entrypoint = words("spec.container.entrypoint", container.entrypoint)?;
     spec.command = words("spec.container.commands", container.commands)?;
@@ -64,6 +65,16 @@ fn is_host(path: &str, mode: Option<&str>) -> Result<bool, ManifestError> {
         None | Some("" | "private") => Ok(false),
         Some("host") => Ok(true),
         Some(other) => Err(not_supported(format!("{path}: {other:?}"), "; host and private are")),
+    }
+}
+
+fn own_users(mode: Option<&str>, privileged: bool) -> Result<bool, ManifestError> {
+    let path = "spec.container.userns";
+    match mode {
+        None | Some("" | "host") => Ok(false),
+        Some("auto") if privileged => Err(at(path, "auto would take from isPrivileged what it is for")),
+        Some("auto") => Ok(true),
+        Some(_) => Err(at(path, "must be auto or host")),
     }
 }
 

@@ -34,6 +34,7 @@ manifest_fields! {
         platform: Option<String> = "platform",
         ipc_mode: Option<String> = "ipcMode",
         pid_mode: Option<String> = "pidMode",
+        userns: Option<String> = "userns",
         cap_add: Vec<String> = "capAdd",
         cap_drop: Vec<String> = "capDrop",
         cdi_devices: Vec<Anything> = "cdiDevices",

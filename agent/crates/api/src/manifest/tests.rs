@@ -85,6 +85,16 @@ annotations: {a: b}"#,
 }
 
 #[test]
+fn users_of_its_own_are_had_for_the_asking() {
+    let own_users = |text: &str| with(text).map(|manifest| manifest.spec.own_users).ok();
+    for (text, want) in
+        [("userns: auto", true), ("userns: host", false), ("readOnlyRootFilesystem: true", false)]
+    {
+        assert_eq!(own_users(text), Some(want), "{text}");
+    }
+}
+
+#[test]
 fn a_broken_rule_is_named_with_its_field() {
     let cases = [
         ("nonsense: 1", "spec.container.nonsense"),
@@ -99,6 +109,8 @@ fn a_broken_rule_is_named_with_its_field() {
         ("env: [{key: EDGELET_X, value: y}]", "spec.container.env[0].key"),
         ("env: [{key: A=B, value: y}]", "spec.container.env[0].key"),
         ("runAsUser: a:b\nrunAsGroup: c", "spec.container.runAsUser"),
+        ("userns: auto\nisPrivileged: true", "spec.container.userns"),
+        ("userns: own", "spec.container.userns"),
         ("platform: arm64", "spec.container.platform"),
         ("capAdd: [CAP_FLY]", "spec.container.capAdd[0]"),
         (

@@ -57,7 +57,10 @@ pub fn mounts(workload: &Workload, facts: &Facts<'_>) -> Vec<Value> {
     }));
     mounts.extend(spec.binds.iter().map(|bound| {
         let access = if bound.read_only { "ro" } else { "rw" };
-        bind(&bound.host, &bound.container, &["rbind", "rprivate", access])
+        let mut options = vec!["rbind", "rprivate", access];
+        // Owners on disk are those that the workload sees, whichever ids stand for them in this run.
+        options.extend(spec.own_users.then_some("ridmap"));
+        bind(&bound.host, &bound.container, &options)
     }));
     mounts
 }

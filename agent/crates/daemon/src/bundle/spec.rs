@@ -2,6 +2,7 @@
 
 use super::identity::{Identity, IdentityError};
 use super::{capabilities, mounts, process, resources};
+use edgelet_types::config::IDS_OF_WORKLOAD;
 use edgelet_types::image::RunConfig;
 use edgelet_types::workload::Network;
 use edgelet_types::{ContainerId, Fault, ImageRef, Reason, Workload};
@@ -22,6 +23,8 @@ pub struct Facts<'a> {
     pub time_zone: &'a str,
     /// The device nodes of the host that the workload gets.
     pub devices: Vec<DeviceNode>,
+    /// The user and group of the host that root is, where the workload has users of its own.
+    pub first_id: Option<u32>,
     /// The machine has cgroup file systems that can be shown to the container.
     pub cgroup_mount: bool,
 }
@@ -100,6 +103,11 @@ pub fn spec(workload: &Workload, image: &RunConfig, facts: &Facts<'_>) -> Result
         "sysctl": wanted.sysctls,
         "rootfsPropagation": "private",
     });
+    if let Some(first) = facts.first_id {
+        let mapping = json!([{ "containerID": 0, "hostID": first, "size": IDS_OF_WORKLOAD }]);
+        linux["uidMappings"] = mapping.clone();
+        linux["gidMappings"] = mapping;
+    }
     if !wanted.privileged {
         linux["maskedPaths"] = json!(MASKED);
         linux["readonlyPaths"] = json!(READ_ONLY);
@@ -162,6 +170,7 @@ fn namespaces(workload: &Workload) -> Vec<Value> {
         ("network", wanted.network != Network::Host),
         ("uts", wanted.network != Network::Host),
         ("cgroup", !wanted.privileged),
+        ("user", wanted.own_users),
     ];
     kinds.into_iter().filter(|(_, own)| *own).map(|(kind, _)| json!({ "type": kind })).collect()
 }
@@ -197,6 +206,7 @@ mod tests {
             hostname: "web",
             time_zone: "UTC",
             devices: vec![],
+            first_id: workload.spec.own_users.then_some(524_288),
             cgroup_mount: true,
         };
         spec(workload, image, &facts)
@@ -271,6 +281,21 @@ mod tests {
         let free = build(&workload(|spec| spec.privileged = true), &image()).expect("a spec");
         assert_eq!(free["linux"]["resources"]["devices"][0], json!({ "allow": true, "access": "rwm" }));
         assert!(free["linux"].get("maskedPaths").is_none() && free["linux"].get("seccomp").is_none());
+    }
+
+    #[test]
+    fn a_workload_with_users_of_its_own_has_them_in_its_files_too() {
+        use edgelet_types::workload::Bind;
+        let own = workload(|spec| {
+            spec.own_users = true;
+            spec.binds = vec![Bind { host: "/srv".into(), container: "/data".into(), read_only: false }];
+        });
+        let spec = build(&own, &image()).expect("a spec");
+        let mapping = json!([{ "containerID": 0, "hostID": 524_288, "size": 65_536 }]);
+        assert_eq!((&spec["linux"]["uidMappings"], &spec["linux"]["gidMappings"]), (&mapping, &mapping));
+        let mounts = spec["mounts"].as_array().expect("a list");
+        let data = mounts.iter().find(|mount| mount["destination"] == "/data").expect("the volume");
+        assert_eq!(data["options"], json!(["rbind", "rprivate", "rw", "ridmap"]));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Starting one run of a workload: a bundle, a root file system, a shim.
 
 use super::devices;
+use super::id_ranges::IdRanges;
 use super::zygote::Zygote;
 use crate::bundle::{self, Identity};
 use edgelet_api::node::Signal;
-use edgelet_image::ImageStore;
+use edgelet_image::{Access, ImageStore, Users};
 use edgelet_shim::files::{ORDER, Order, Report};
 use edgelet_sys::durable::publish_volatile;
 use edgelet_sys::process::{pidfd_signal, readable_within};
 use edgelet_sys::root::RootDir;
+use edgelet_types::config::IDS_OF_WORKLOAD;
 use edgelet_types::image::ImageRecord;
 use edgelet_types::{ContainerId, Fault, Layout, Reason, UnixMillis, Workload};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -40,23 +42,39 @@ pub struct Launch<'a> {
     pub time_zone: &'a str,
 }
 
+/// What of this node a start needs.
+pub struct Means<'a> {
+    /// Where everything is.
+    pub layout: &'a Layout,
+    /// What images and root file systems are made of.
+    pub images: &'a ImageStore,
+    /// What shims are copies of.
+    pub zygote: &'a Zygote,
+    /// For workloads with users of their own.
+    pub ids: &'a IdRanges,
+}
+
 /// Starts a run and gives its first process's id and its shim. What a failure leaves is for
 /// [`super::remove`].
-pub fn start(
-    layout: &Layout,
-    images: &ImageStore,
-    zygote: &Zygote,
-    launch: &Launch<'_>,
-) -> Result<(u32, OwnedFd), Fault> {
+pub fn start(means: &Means<'_>, launch: &Launch<'_>) -> Result<(u32, OwnedFd), Fault> {
+    let Means { layout, images, zygote, ids } = means;
     let lock = hold_instance(layout, launch.workload)?;
     let bundle = layout.bundle(launch.container);
     make_dir(&bundle)?;
-    write_order(layout, &bundle, launch)?;
+    let order = |first_id| write_order(layout, &bundle, launch, first_id);
+    let first_id = match launch.workload.spec.own_users {
+        true => Some(ids.choose(layout, |first| order(Some(first)))?),
+        false => order(None).map(|()| None)?,
+    };
+    let namespace = first_id.map(|first| zygote.make_users(first, IDS_OF_WORKLOAD)).transpose()?;
     let rootfs = bundle.join("rootfs");
     make_dir(&rootfs)?;
     let scratch = layout.container_scratch(launch.container);
-    images.mount(launch.image, &scratch, &rootfs, false)?;
-    write_bundle(&bundle, &rootfs, launch)?;
+    let users = namespace.as_ref().zip(first_id);
+    let users = users.map(|(namespace, first)| Users { namespace: namespace.as_fd(), first });
+    let access = Access { read_only: false, users };
+    images.mount(launch.image, &scratch, &rootfs, access)?;
+    write_bundle(&bundle, &rootfs, launch, first_id)?;
     let (status, status_end) = io::pipe().map_err(|error| failed("make a pipe", &error))?;
     let shim = zygote.make_shim(&bundle, lock, status_end)?;
     match report(&shim, status)? {
@@ -83,7 +101,12 @@ fn hold_instance(layout: &Layout, workload: &Workload) -> Result<File, Fault> {
     }
 }
 
-fn write_order(layout: &Layout, bundle: &Path, launch: &Launch<'_>) -> Result<(), Fault> {
+fn write_order(
+    layout: &Layout,
+    bundle: &Path,
+    launch: &Launch<'_>,
+    first_id: Option<u32>,
+) -> Result<(), Fault> {
     let order = Order {
         container: launch.container.clone(),
         workload: launch.workload.id.clone(),
@@ -93,6 +116,7 @@ fn write_order(layout: &Layout, bundle: &Path, launch: &Launch<'_>) -> Result<()
         runtime_root: layout.runtime_root(),
         log_dir: layout.workload_logs(&launch.workload.id),
         log_limit: launch.workload.spec.log,
+        first_id,
     };
     publish_json(bundle, ORDER, &order)
 }
@@ -105,7 +129,12 @@ fn stop_signal(image: &ImageRecord) -> i32 {
 }
 
 /// Writes what the runtime reads. The image's own files are read below its root, which is hostile.
-fn write_bundle(bundle: &Path, rootfs: &Path, launch: &Launch<'_>) -> Result<(), Fault> {
+fn write_bundle(
+    bundle: &Path,
+    rootfs: &Path,
+    launch: &Launch<'_>,
+    first_id: Option<u32>,
+) -> Result<(), Fault> {
     let workload = launch.workload;
     let root = RootDir::open(rootfs).map_err(|error| failed("open the root file system", &error))?;
     let hostname = workload.name.as_str();
@@ -117,6 +146,7 @@ fn write_bundle(bundle: &Path, rootfs: &Path, launch: &Launch<'_>) -> Result<(),
         hostname,
         time_zone: launch.time_zone,
         devices: devices::nodes(&workload.spec)?,
+        first_id,
         cgroup_mount: Path::new("/sys/fs/cgroup").exists(),
     };
     let spec = bundle::spec(workload, &launch.image.config, &facts)?;

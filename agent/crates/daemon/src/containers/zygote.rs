@@ -5,7 +5,7 @@ use edgelet_sys::socket;
 use edgelet_types::{Fault, Reason};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -27,18 +27,31 @@ impl Zygote {
         Ok(Self { process: Mutex::new(Process::start()?) })
     }
 
+    /// Makes a user namespace for owners of files, whose ids from 0 on are `count` of the host's from `first` on.
+    pub fn make_users(&self, first: u32, count: u32) -> Result<OwnedFd, Fault> {
+        let made = self.ask("make a user namespace", |zygote| zygote::ask_for_users(zygote, first, count))?;
+        made.map_err(|told| Fault::new(Reason::CreateFailed, told))
+    }
+
     /// Makes a shim for the container of this bundle, which has the lock and the status pipe from then on.
     pub fn make_shim(&self, bundle: &Path, lock: File, status: io::PipeWriter) -> Result<OwnedFd, Fault> {
+        let made =
+            self.ask("ask for a shim", |zygote| zygote::ask(zygote, bundle, lock.as_fd(), status.as_fd()))?;
+        made.map_err(|told| Fault::new(Reason::CreateFailed, told).context("start the shim"))
+    }
+
+    fn ask<T>(
+        &self,
+        doing: &'static str,
+        question: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Result<T, Fault> {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         process.be_there().map_err(|error| failed("start what shims are copies of", &error))?;
-        match zygote::ask(process.socket.as_fd(), bundle, lock.as_fd(), status.as_fd()) {
-            Ok(shim) => shim.map_err(|told| Fault::new(Reason::CreateFailed, told).context("start the shim")),
-            Err(error) => {
-                // Whether it made one is not known, so it is not asked again; and nobody must come late.
-                let _ = process.child.kill().and_then(|()| process.child.wait());
-                Err(failed("ask for a shim", &error))
-            }
-        }
+        question(process.socket.as_fd()).map_err(|error| {
+            // Whether it made one is not known, so it is not asked again; and nobody must come late.
+            let _ = process.child.kill().and_then(|()| process.child.wait());
+            failed(doing, &error)
+        })
     }
 }
 

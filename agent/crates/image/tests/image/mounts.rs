@@ -2,7 +2,7 @@
 
 use crate::support::layout::{Codec, Image, OciLayout, Tar};
 use crate::support::node::Node;
-use edgelet_image::unmount;
+use edgelet_image::{Access, unmount};
 use edgelet_types::Fault;
 use edgelet_types::image::ImageRecord;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ impl Mounted {
         let target = node.layout.run().join(name);
         std::fs::create_dir_all(&target).expect("mkdir");
         let scratch = node.layout.scratch().join(name);
-        node.store.mount(image, &scratch, &target, read_only).expect("mount");
+        node.store.mount(image, &scratch, &target, Access { read_only, users: None }).expect("mount");
         Self { target }
     }
 
@@ -121,7 +121,8 @@ fn targets_and_layers_that_are_links_are_refused() {
     let elsewhere = tempfile::tempdir().expect("temporary directory");
     let link = node.layout.prefix().join("link");
     std::os::unix::fs::symlink(elsewhere.path(), &link).expect("link");
-    let mount = |target: &Path| node.store.mount(&image, &node.layout.scratch().join("c"), target, false);
+    let mount =
+        |target: &Path| node.store.mount(&image, &node.layout.scratch().join("c"), target, Access::default());
     assert!(Fault::from(mount(&link).expect_err("a link")).message.contains("mount overlay at"));
     std::fs::remove_dir_all(node.layer(&image, 1)).expect("remove a layer behind the store's back");
     let fault = Fault::from(mount(elsewhere.path()).expect_err("a layer is missing"));

@@ -5,7 +5,7 @@ use crate::support::node::Node;
 use crate::support::registry::{Registry, Setup};
 use crate::support::tokens::TokenService;
 use crate::support::{run, write};
-use edgelet_image::{CancelToken, LayerDone, Progress};
+use edgelet_image::{Access, CancelToken, LayerDone, Progress};
 use edgelet_types::config::Secret;
 use edgelet_types::{Digest, Fault, ImageRef, Platform, Reason, UnixMillis};
 use std::collections::BTreeMap;
@@ -330,7 +330,7 @@ fn an_image_built_by_umoci_runs() {
     );
     let target = work.path().join("root");
     std::fs::create_dir(&target).expect("mkdir");
-    node.store.mount(&record, &node.layout.scratch().join("c"), &target, false).expect("mount");
+    node.store.mount(&record, &node.layout.scratch().join("c"), &target, Access::default()).expect("mount");
     let output = Command::new("chroot").arg(&target).args(["/bin/busybox", "ls", "/etc"]).output();
     edgelet_image::unmount(&target).expect("unmount");
     let output = output.expect("chroot");

@@ -1,0 +1,98 @@
+//! Workloads with users of their own.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use edgelet_testkit::layout::{Codec, Image, OciLayout, Tar};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use support::Node;
+
+/// The first id of the range that the configuration gives by default.
+const FIRST: u32 = 524_288;
+
+#[test]
+fn root_inside_is_nobody_outside_and_each_workload_is_somebody_else() {
+    let node = node_with_boxes(&["one", "two"], "");
+    let mut owners: Vec<u32> = node.init_pids().iter().map(|pid| owner(format!("/proc/{pid}"))).collect();
+    owners.sort_unstable();
+    assert_eq!(owners, [FIRST, FIRST + 65_536]);
+    let inside = node.ok(&["ms", "exec", "edgelet.one", "--", "/bin/busybox", "id", "-u"]);
+    assert_eq!(inside, "0\n");
+    // Who is stopped takes nobody's place, and the place is free again.
+    node.ok(&["ms", "restart", "edgelet.one"]);
+    node.wait_for_state("edgelet.one", "RUNNING");
+    let mut again: Vec<u32> = node.init_pids().iter().map(|pid| owner(format!("/proc/{pid}"))).collect();
+    again.sort_unstable();
+    assert_eq!(again, owners);
+}
+
+#[test]
+fn files_belong_on_disk_to_whom_they_belong_inside() {
+    let volume = tempfile::tempdir().unwrap();
+    let bind = format!(
+        "    volumes: [ {{ hostDestination: {}, containerDestination: /volume }} ]\n",
+        volume.path().display()
+    );
+    let node = node_with_boxes(&["one"], &bind);
+    let run = |script: &str| node.ok(&["ms", "exec", "edgelet.one", "--", "/bin/sh", "-c", script]);
+    let script = "b=/bin/busybox; $b touch /volume/made /made; $b chown 7:8 /volume/made /made; $b stat -c %u:%g /etc/theirs /made";
+    assert_eq!(run(script), "1000:1001\n7:8\n");
+    let made = std::fs::metadata(volume.path().join("made")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (7, 8));
+    let scratch =
+        std::fs::read_dir(node.path("var/lib/edgelet/containers")).unwrap().flatten().next().unwrap();
+    assert_eq!(owner(scratch.path().join("upper/made")), FIRST + 7);
+}
+
+#[test]
+fn when_all_ids_are_taken_the_next_workload_says_so() {
+    let mut node = Node::new();
+    let config = node.path("etc/edgelet/config.toml");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    edgelet_testkit::write(config, "[profiles.default]\nusernsIds = 65536\n");
+    node.start();
+    deploy(&node, "one", "");
+    node.wait_for_state("edgelet.one", "RUNNING");
+    edgelet_testkit::write(node.path("two.yaml"), manifest("two", ""));
+    node.edgelet(&["deploy", "-f", node.path("two.yaml").to_str().unwrap()]);
+    support::wait_until("the failure is known", || !node.inspect("edgelet.two")["lastError"].is_null());
+    let error = node.inspect("edgelet.two")["lastError"].to_string();
+    assert!(error.contains("usernsIds has room for"), "{error}");
+}
+
+fn node_with_boxes(names: &[&str], more: &str) -> Node {
+    let mut node = Node::new();
+    node.start();
+    for name in names {
+        deploy(&node, name, more);
+        node.wait_for_state(&format!("edgelet.{name}"), "RUNNING");
+    }
+    node
+}
+
+fn deploy(node: &Node, name: &str, more: &str) {
+    let busybox = std::fs::read("/bin/busybox").unwrap();
+    let tar = Tar::new()
+        .dir("bin/", 0o755)
+        .program("bin/busybox", &busybox)
+        .symlink("bin/sh", "busybox")
+        .dir("etc/", 0o755)
+        .file_of("etc/theirs", 1000, 1001);
+    let image = Image::new().layer(tar.done(), Codec::Gzip);
+    let layout = OciLayout::new().add(&image, "docker.io/library/box:1");
+    node.ok(&["image", "load", "-f", layout.path().to_str().unwrap()]);
+    node.deploy(&manifest(name, more));
+}
+
+fn manifest(name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: edgelet.iofog.org/v1\nkind: Microservice\nmetadata: {{ name: {name} }}\nspec:\n  image: box:1\n  \
+         container:\n    userns: auto\n    entrypoint: [/bin/busybox, sleep, \"1000\"]\n{more}"
+    )
+}
+
+fn owner(path: impl AsRef<Path>) -> u32 {
+    std::fs::metadata(path).unwrap().uid()
+}
