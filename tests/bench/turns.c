@@ -1,6 +1,7 @@
 /* Runs commands in turn, and prints what each run took. Small, so that starting a program costs next to nothing here.
  *
- * usage: turns ROUNDS -- NAME PROGRAM [ARGUMENT...] [-- NAME PROGRAM...]
+ * usage: turns [rotate] ROUNDS -- NAME PROGRAM [ARGUMENT...] [-- NAME PROGRAM...]
+ * With `rotate` each round begins with another one: what one leaves the machine in is not always the same one's gain.
  * In arguments, %d stands for the number of the round. One line for each run: name, microseconds until its end,
  * microseconds of processor time of it and what it waited for, its peak resident KiB. The first five rounds warm the
  * caches and are not printed. Output of the programs is thrown away; one that fails ends everything. */
@@ -55,16 +56,22 @@ static void one(char **command, long round, posix_spawn_file_actions_t *files) {
 }
 
 int main(int count, char **words) {
+    int rotate = count > 1 && strcmp(words[1], "rotate") == 0;
+    count -= rotate;
+    words += rotate;
     if (count < 5 || strcmp(words[2], "--") != 0) {
-        fprintf(stderr, "usage: turns ROUNDS -- NAME PROGRAM [ARGUMENT...] [-- NAME PROGRAM...]\n");
+        fprintf(stderr, "usage: turns [rotate] ROUNDS -- NAME PROGRAM [ARGUMENT...] [-- NAME PROGRAM...]\n");
         return 2;
     }
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+    char **commands[WORDS];
+    int number = 0;
+    for (int i = 2; i < count && number < WORDS; i++)
+        if (strcmp(words[i], "--") == 0) commands[number++] = &words[i + 1];
     for (long round = 0; round < atol(words[1]) + WARM; round++)
-        for (int i = 2; i < count; i++)
-            if (strcmp(words[i], "--") == 0) one(&words[i + 1], round, &files);
+        for (int i = 0; i < number; i++) one(commands[rotate ? (round + i) % number : i], round, &files);
     return 0;
 }

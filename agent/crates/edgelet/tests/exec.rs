@@ -4,7 +4,6 @@
 
 mod support;
 
-use edgelet_testkit::layout::{Codec, Image, OciLayout, Tar};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -99,16 +98,7 @@ fn a_session_that_cannot_end_holds_nobody_up() {
 fn node_with_a_box() -> Node {
     let mut node = Node::new();
     node.start();
-    let busybox = std::fs::read("/bin/busybox").unwrap();
-    let tar = Tar::new().dir("bin/", 0o755).program("bin/busybox", &busybox).symlink("bin/sh", "busybox");
-    let layout =
-        OciLayout::new().add(&Image::new().layer(tar.done(), Codec::Gzip), "docker.io/library/box:1");
-    node.ok(&["image", "load", "-f", layout.path().to_str().unwrap()]);
-    node.deploy(
-        "apiVersion: edgelet.iofog.org/v1\nkind: Microservice\nmetadata: { name: box }\nspec:\n  image: box:1\n  \
-         container:\n    entrypoint: [/bin/busybox, sleep, \"1000\"]\n",
-    );
-    node.wait_for_state("edgelet.box", "RUNNING");
+    node.deploy_box("box", "");
     node
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use support::{Node, free_port, get, hello_manifest, wait_until};
+use support::{Node, SLEEP, box_manifest, free_port, get, hello_manifest, wait_until};
 
 #[test]
 fn stop_start_restart_and_an_update_each_replace_the_one_instance() {
@@ -64,6 +64,24 @@ fn a_start_that_fails_leaves_no_zombie() {
     assert!(
         node.inspect("edgelet.hello")["lastError"].as_str().unwrap().contains("executable file not found")
     );
+}
+
+#[test]
+fn orphans_among_the_hosts_processes_do_not_stay_as_zombies() {
+    let mut node = Node::new();
+    node.start();
+    node.load_box();
+    let script = "while :; do (/bin/busybox sleep 0.1 &); /bin/busybox sleep 0.05; done";
+    node.deploy(&box_manifest("box", "    pidMode: host\n").replace(SLEEP, script));
+    node.wait_for_state("edgelet.box", "RUNNING");
+    let shim = node.shims()[0].unsigned_abs();
+    let mut seen = std::collections::BTreeSet::new();
+    wait_until("some have come and gone", || {
+        seen.extend(children(shim));
+        seen.len() > 10
+    });
+    // Those of the last moments may not have ended yet, or be about to be collected.
+    assert!(children(shim).len() < 8, "{:?}", children(shim));
 }
 
 /// What the daemon has its shims copied from.

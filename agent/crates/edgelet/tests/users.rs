@@ -4,10 +4,9 @@
 
 mod support;
 
-use edgelet_testkit::layout::{Codec, Image, OciLayout, Tar};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use support::Node;
+use support::{Node, box_manifest};
 
 /// The first id of the range that the configuration gives by default.
 const FIRST: u32 = 524_288;
@@ -53,9 +52,8 @@ fn when_all_ids_are_taken_the_next_workload_says_so() {
     std::fs::create_dir_all(config.parent().unwrap()).unwrap();
     edgelet_testkit::write(config, "[profiles.default]\nusernsIds = 65536\n");
     node.start();
-    deploy(&node, "one", "");
-    node.wait_for_state("edgelet.one", "RUNNING");
-    edgelet_testkit::write(node.path("two.yaml"), manifest("two", ""));
+    node.deploy_box("one", "    userns: auto\n");
+    edgelet_testkit::write(node.path("two.yaml"), box_manifest("two", "    userns: auto\n"));
     node.edgelet(&["deploy", "-f", node.path("two.yaml").to_str().unwrap()]);
     support::wait_until("the failure is known", || !node.inspect("edgelet.two")["lastError"].is_null());
     let error = node.inspect("edgelet.two")["lastError"].to_string();
@@ -66,31 +64,9 @@ fn node_with_boxes(names: &[&str], more: &str) -> Node {
     let mut node = Node::new();
     node.start();
     for name in names {
-        deploy(&node, name, more);
-        node.wait_for_state(&format!("edgelet.{name}"), "RUNNING");
+        node.deploy_box(name, &format!("    userns: auto\n{more}"));
     }
     node
-}
-
-fn deploy(node: &Node, name: &str, more: &str) {
-    let busybox = std::fs::read("/bin/busybox").unwrap();
-    let tar = Tar::new()
-        .dir("bin/", 0o755)
-        .program("bin/busybox", &busybox)
-        .symlink("bin/sh", "busybox")
-        .dir("etc/", 0o755)
-        .file_of("etc/theirs", 1000, 1001);
-    let image = Image::new().layer(tar.done(), Codec::Gzip);
-    let layout = OciLayout::new().add(&image, "docker.io/library/box:1");
-    node.ok(&["image", "load", "-f", layout.path().to_str().unwrap()]);
-    node.deploy(&manifest(name, more));
-}
-
-fn manifest(name: &str, more: &str) -> String {
-    format!(
-        "apiVersion: edgelet.iofog.org/v1\nkind: Microservice\nmetadata: {{ name: {name} }}\nspec:\n  image: box:1\n  \
-         container:\n    userns: auto\n    entrypoint: [/bin/busybox, sleep, \"1000\"]\n{more}"
-    )
 }
 
 fn owner(path: impl AsRef<Path>) -> u32 {

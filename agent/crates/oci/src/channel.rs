@@ -24,7 +24,7 @@ pub(crate) enum Report {
 }
 
 /// The largest message, in bytes.
-const LIMIT: usize = 8 << 10;
+const LIMIT: usize = socket::LONGEST;
 /// How much of an error's text is passed on, in bytes; the rest of a message needs far less.
 const TEXT_LIMIT: usize = 2 << 10;
 const GO: &[u8] = b"go";

@@ -1,6 +1,6 @@
 //! Making a container, from the creator's side.
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{self, Cgroup, Doors};
 use crate::channel::{Channel, Report};
 use crate::config::Config;
 use crate::console;
@@ -173,7 +173,7 @@ fn build(
     entry.write(record).during("write state")?;
     let (channel, theirs) = Channel::pair()?;
     let decider = config.filter.as_ref().and_then(|filter| filter.decider.as_ref());
-    let birth = Birth {
+    let mut birth = Birth {
         config,
         cgroups: cgroup::View::new(cgroup, config.namespaces.has(Kind::Cgroup))?,
         state: record.state(Status::Creating, 0),
@@ -193,17 +193,17 @@ fn build(
         devices: devices::make_ahead(config)?,
         mounts: config.namespaces.open(Kind::Mount)?,
         way: if options.no_pivot { Way::Move } else { Way::Pivot },
+        doors: Doors::default(),
         preserve_fds: options.preserve_fds,
         keep_keyring: options.keep_keyring,
         is_mapped_by_its_user: config.namespaces.is_new(Kind::User) && !nix::unistd::geteuid().is_root(),
     };
     // Before the process exists, so that it is never without its limits.
     cgroup.prepare(config.limits.as_ref())?;
+    birth.doors = cgroup.doors()?;
     let birthplace = cgroup.birthplace()?;
     let (child, born_inside) = spawn(&config.namespaces, birthplace, birth, &channel, theirs)?;
-    if !born_inside {
-        cgroup.admit(child.pid(), config.limits.as_ref()).inspect_err(|_| end(&child))?;
-    }
+    cgroup.admit(child.pid(), born_inside, config.limits.as_ref()).inspect_err(|_| end(&child))?;
     set_up(entry, record, config, options, &channel, &child).inspect_err(|_| end(&child))?;
     Ok((channel, child))
 }

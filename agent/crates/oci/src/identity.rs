@@ -124,9 +124,16 @@ impl Identity {
 }
 
 fn narrow_bounding(wanted: &CapsHashSet) -> io::Result<()> {
-    let present = caps::read(None, CapSet::Bounding).map_err(io::Error::other)?;
-    for capability in present.difference(wanted) {
-        caps::drop(None, CapSet::Bounding, *capability).map_err(io::Error::other)?;
+    let has = |capability| caps::has_cap(None, CapSet::Bounding, capability);
+    let mut present = CapsHashSet::new();
+    for capability in caps::all() {
+        if wanted.contains(&capability) {
+            // Of those that the kernel does not know it says that they are not there.
+            present.extend(has(capability).unwrap_or(false).then_some(capability));
+        } else if caps::drop(None, CapSet::Bounding, capability).is_err() && has(capability).unwrap_or(false)
+        {
+            return Err(io::Error::other(format!("{capability} cannot be dropped")));
+        }
     }
     granted("bounding", wanted, &present);
     Ok(())

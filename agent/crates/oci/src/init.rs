@@ -1,6 +1,7 @@
 //! The first process of a container, from the clone to its program. It runs in a copy of the creator's
 //! memory, on one thread, and never returns to the creator's code.
 
+use crate::cgroup::Doors;
 use crate::channel::{Channel, Report};
 use crate::config::Config;
 use crate::error::{During, SpawnError};
@@ -24,6 +25,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) struct Birth<'a> {
     pub(crate) config: &'a Config,
     pub(crate) cgroups: cgroup::View,
+    /// Into its control groups.
+    pub(crate) doors: Doors,
     /// For hooks. The process id comes from the creator, who knows it.
     pub(crate) state: State,
     /// To whoever decides about system calls.
@@ -52,7 +55,12 @@ impl Birth<'_> {
         let prepared = self.prepared.iter().flatten().chain(&self.devices).map(AsFd::as_fd);
         let others = [&self.console, &self.listener, &self.mounts].into_iter().flatten().map(AsFd::as_fd);
         let introduction = self.introduction.iter().map(AsFd::as_fd);
-        prepared.chain(others).chain(introduction).chain([channel.as_fd()]).collect()
+        prepared
+            .chain(others)
+            .chain(self.doors.descriptors())
+            .chain(introduction)
+            .chain([channel.as_fd()])
+            .collect()
     }
 }
 
@@ -94,6 +102,7 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     descriptors::close_others(3 + birth.preserve_fds, &birth.descriptors(channel))
         .during("close descriptors")?;
     process::default_signals().during("reset signals")?;
+    std::mem::take(&mut birth.doors).pass()?;
     nix::unistd::setsid().during("new session")?;
     // Neighbours in a shared process-id or user namespace must not look into it, nor at its program. From a creator
     // that is not root it would hide its id mappings, too; that one's other processes are its only neighbours.

@@ -4,7 +4,6 @@ use crate::error::{During, SpawnError};
 use crate::executable;
 use crate::program::Program;
 use crate::seccomp::{Filter, Introduction};
-use edgelet_sys::process;
 use edgelet_sys::procfs::Procfs;
 use nix::errno::Errno;
 use nix::unistd::Uid;
@@ -56,7 +55,6 @@ impl Launch {
     ) -> Result<Infallible, SpawnError> {
         own_pipes(program.identity.uid).during("hand over standard streams")?;
         // As much as can be before there is a filter, which may forbid it.
-        process::default_signals().during("reset signals")?;
         set_umask(program.umask);
         self.procfs.as_ref().map_or(Ok(()), |procfs| program.labels.set(procfs))?;
         let install = || filter.as_ref().map_or(Ok(()), Guarded::install);

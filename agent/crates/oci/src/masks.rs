@@ -8,18 +8,32 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// Covers a file with the container's null device and a directory with an empty one.
-pub(crate) fn mask(root: &RootDir, path: &Path) -> io::Result<()> {
-    let Some(target) = find(root, path)? else { return Ok(()) };
-    let cover = match crate::rootfs::kind_of(target.as_fd())? {
-        libc::S_IFDIR => {
-            let empty = NewFilesystem::open("tmpfs")?;
-            empty.set("size", Some("0"))?;
-            empty.mount(Attributes::setting(READ_ONLY))?
+/// Covers paths, with little work for each.
+#[derive(Debug, Default)]
+pub(crate) struct Masks {
+    /// The directory that covers directories, once there was one to cover. It is attached by then, so it can be
+    /// copied.
+    empty: Option<Tree>,
+}
+
+impl Masks {
+    /// Covers a file with the container's null device and a directory with an empty one.
+    pub(crate) fn mask(&mut self, root: &RootDir, path: &Path) -> io::Result<()> {
+        let Some(target) = find(root, path)? else { return Ok(()) };
+        if crate::rootfs::kind_of(target.as_fd())? != libc::S_IFDIR {
+            return Tree::copy_fd(null_device(root)?.as_fd(), false)?.attach(target.as_fd());
         }
-        _ => Tree::copy_fd(null_device(root)?.as_fd(), false)?,
-    };
-    cover.attach(target.as_fd())
+        match &self.empty {
+            Some(empty) => Tree::copy_fd(empty.as_fd(), false)?.attach(target.as_fd()),
+            None => self.empty.insert(empty_directory()?).attach(target.as_fd()),
+        }
+    }
+}
+
+fn empty_directory() -> io::Result<Tree> {
+    let empty = NewFilesystem::open("tmpfs")?;
+    empty.set("size", Some("0"))?;
+    empty.mount(Attributes::setting(READ_ONLY))
 }
 
 /// Forbids writes to what is at a path, by a read-only mount of it over itself.

@@ -18,10 +18,10 @@ use nix::fcntl::{Flock, FlockArg};
 use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -187,9 +187,11 @@ impl Entry {
         }
     }
 
-    /// Keeps the configuration of a container for which there is no record yet.
+    /// Keeps the configuration of a container for which there is no record yet: nobody reads the one without the
+    /// other.
     pub(crate) fn write_config(&self, text: &[u8]) -> io::Result<()> {
-        durable::publish_volatile(&self.dir, CONFIG, text, 0o600)
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600).open(self.dir.join(CONFIG))?.write_all(text)
     }
 
     /// Writes what is to be remembered.

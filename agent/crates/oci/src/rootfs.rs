@@ -3,7 +3,8 @@
 
 use crate::config::Config;
 use crate::error::{During, SpawnError};
-use crate::{cgroup, devices, masks, mounts};
+use crate::masks::{self, Masks};
+use crate::{cgroup, devices, mounts};
 use edgelet_sys::mount::{self, Attributes, Propagation, Tree};
 use edgelet_sys::new_root;
 use edgelet_sys::root::RootDir;
@@ -73,8 +74,9 @@ impl Rootfs {
         for path in config.linux.readonly_paths.iter().flatten() {
             masks::make_read_only(&self.root, Path::new(path)).during(format!("make {path} read-only"))?;
         }
+        let mut masks = Masks::default();
         for path in config.linux.masked_paths.iter().flatten() {
-            masks::mask(&self.root, Path::new(path)).during(format!("mask {path}"))?;
+            masks.mask(&self.root, Path::new(path)).during(format!("mask {path}"))?;
         }
         if config.read_only() {
             let attributes = Attributes::setting(mount::READ_ONLY);

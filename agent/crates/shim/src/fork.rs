@@ -34,7 +34,7 @@ pub fn in_a_fork<T: Serialize + DeserializeOwned>(
         i32::from(File::from(answer_end).write_all(&result).is_err())
     })
     .map_err(failed("fork"))?;
-    relay.until_readable(answer.as_fd());
+    relay.until_readable(answer.as_fd(), None);
     let mut text = Vec::new();
     File::from(answer).read_to_end(&mut text).map_err(failed("hear from the fork"))?;
     let end = child.wait().map_err(failed("wait for the fork"))?;

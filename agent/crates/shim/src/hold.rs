@@ -3,6 +3,7 @@
 use crate::files::{self, Order, Report};
 use crate::fork::in_a_fork;
 use crate::journal::Journal;
+use crate::orphans::Orphans;
 use crate::relay::Relay;
 use edgelet_oci::{CreateOptions, Id, Runtime};
 use edgelet_sys::durable::publish_volatile;
@@ -88,18 +89,18 @@ fn hold(bundle: &Path, order: &Order, inherited: &Inherited) -> Result<Exit, Fau
     let mut relay = Relay::new(stdout, stderr, journal);
     let pid = start(bundle, order, [stdout_end, stderr_end], &mut relay)?;
     let announce = || {
-        let init = Child::adopt(pid)?;
+        let (init, orphans) = (Child::adopt(pid)?, Orphans::beside(pid)?);
         publish_volatile(bundle, files::INIT_PID, pid.to_string().as_bytes(), 0o600)?;
         inherited.report(&Report::Started { pid: pid.unsigned_abs() })?;
-        Ok(init)
+        Ok((init, orphans))
     };
-    let init = announce().map_err(failed("announce the container")).inspect_err(|_| {
+    let (init, orphans) = announce().map_err(failed("announce the container")).inspect_err(|_| {
         // Nobody would know of it; whatever else goes wrong now, the daemon's removal tells.
-        let _ = clean_up(order, &mut relay);
+        let _ = clean_up(order);
     })?;
-    relay.until_readable(init.as_fd());
+    relay.until_readable(init.as_fd(), Some(&orphans));
     let end = init.wait().map_err(failed("wait for the container"))?;
-    let (oom_killed, fault) = match clean_up(order, &mut relay) {
+    let (oom_killed, fault) = match clean_up(order) {
         Ok(oom_killed) => (oom_killed, None),
         Err(fault) => (false, Some(fault)),
     };
@@ -137,14 +138,14 @@ fn start(bundle: &Path, order: &Order, output: [OwnedFd; 2], relay: &mut Relay) 
 
 /// Ends whatever else runs in the container and takes its cgroup and state away. Says whether the kernel
 /// had killed something of it for want of memory.
-fn clean_up(order: &Order, relay: &mut Relay) -> Result<bool, Fault> {
-    in_a_fork(relay, || {
-        let runtime = Runtime::new(&order.runtime_root);
-        let id = Id::from(&order.container);
-        let oom_killed = runtime.oom_killed(&id).unwrap_or(false);
-        runtime.delete(&id, true)?;
-        Ok(oom_killed)
-    })
+///
+/// Not in a fork: what it needs of memory goes with this process, which ends soon.
+fn clean_up(order: &Order) -> Result<bool, Fault> {
+    let runtime = Runtime::new(&order.runtime_root);
+    let id = Id::from(&order.container);
+    let oom_killed = runtime.oom_killed(&id).unwrap_or(false);
+    runtime.delete(&id, true)?;
+    Ok(oom_killed)
 }
 
 fn failed(doing: &'static str) -> impl Fn(io::Error) -> Fault {

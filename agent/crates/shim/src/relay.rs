@@ -2,13 +2,14 @@
 
 use crate::journal::Journal;
 use crate::lines::{Lines, Stream};
+use crate::orphans::Orphans;
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// How much is read at a time: few calls for a burst, and little to hold for as long as a container talks.
 const CHUNK: usize = 16 << 10;
@@ -22,6 +23,10 @@ const TIME: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
 /// Milliseconds without output after which the code that relayed it is let go. Longer than most pauses of a
 /// program that talks all the time, which would only map it again.
 const QUIET: u16 = 10_000;
+
+/// After this the code that started the container is let go, which takes longer than the starts and ends of those
+/// that do not live so long.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Reads both streams and writes the log.
 ///
@@ -51,20 +56,31 @@ impl Relay {
         Self { streams, journal, buffers: None }
     }
 
-    /// Relays until `other` becomes readable.
-    pub fn until_readable(&mut self, other: BorrowedFd<'_>) {
+    /// Relays until `other` becomes readable, and meanwhile has orphans collected.
+    pub fn until_readable(&mut self, other: BorrowedFd<'_>, orphans: Option<&Orphans>) {
         // What the start took, a container that never falls silent would keep.
-        self.rest();
+        let mut rest_at = Some(Instant::now() + SETTLED);
         loop {
             // A stream that has ended leaves its place to `other`, which may well be asked twice.
             let stream = |place: usize| self.streams.get(place).map_or(other, |(file, _)| file.as_fd());
-            let mut waiting =
-                [other, stream(0), stream(1)].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
-            let patience = if self.buffers.is_some() { PollTimeout::from(QUIET) } else { PollTimeout::NONE };
+            let ends = orphans.map_or(other, |orphans| orphans.as_fd());
+            let mut waiting = [other, stream(0), stream(1), ends]
+                .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+            let patience = match (rest_at, &self.buffers) {
+                (Some(at), _) => milliseconds(at.saturating_duration_since(Instant::now())),
+                (None, Some(_)) => PollTimeout::from(QUIET),
+                (None, None) => PollTimeout::NONE,
+            };
             let ready = poll(&mut waiting, patience);
             let done = waiting[0].any().unwrap_or(false);
-            if ready == Ok(0) {
+            if let Some(orphans) = orphans.filter(|_| waiting[3].any().unwrap_or(false)) {
+                orphans.collect();
+            }
+            if ready == Ok(0) || rest_at.is_some_and(|at| at <= Instant::now()) {
+                rest_at = None;
                 self.rest();
+            }
+            if ready == Ok(0) {
                 continue;
             }
             // Interrupted or not, what is ready is looked at afresh.
@@ -126,6 +142,11 @@ impl Buffers {
         // Room for what jiff reserves, so that nothing has to grow.
         Self { time: String::with_capacity(64), chunk: vec![0; CHUNK], entries: Vec::with_capacity(ENTRIES) }
     }
+}
+
+/// Rounded up: one that is too short would be asked for again and again.
+fn milliseconds(patience: Duration) -> PollTimeout {
+    PollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
 }
 
 fn read_clock(time: &mut String) {

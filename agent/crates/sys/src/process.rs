@@ -216,6 +216,29 @@ impl Child {
     }
 }
 
+/// Collects children that have ended, up to one that is `kept` for somebody else to wait for.
+pub fn collect_others(kept: i32) -> io::Result<()> {
+    loop {
+        match ended_child(libc::P_ALL, 0, libc::WNOWAIT)? {
+            Some(pid) if pid != kept => ended_child(libc::P_PID, pid.unsigned_abs(), 0)?,
+            _ => return Ok(()),
+        };
+    }
+}
+
+fn ended_child(kind: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<i32>> {
+    // SAFETY: a plain C structure, for which all zeros is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` outlives the call and is the only pointer passed.
+    let found = unsafe { libc::waitid(kind, id, &raw mut info, libc::WEXITED | libc::WNOHANG | options) };
+    match Errno::result(found) {
+        // SAFETY: waitid(2) fills in the fields of SIGCHLD, to which the id belongs, or leaves zeros.
+        Ok(_) => Ok(Some(unsafe { info.si_pid() }).filter(|pid| *pid != 0)),
+        Err(Errno::ECHILD) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl From<Child> for OwnedFd {
     fn from(child: Child) -> OwnedFd {
         child.pidfd

@@ -76,6 +76,9 @@ pub fn send_fds(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) 
     send_with(socket, message, &[ControlMessage::ScmRights(&fds)])
 }
 
+/// The longest limit of a message, in bytes.
+pub const LONGEST: usize = 8 << 10;
+
 /// How many descriptors a message carries at most; of one that has more, the kernel closes the others.
 pub const FDS: usize = 4;
 
@@ -91,8 +94,8 @@ fn send_with(socket: BorrowedFd<'_>, message: &[u8], control: &[ControlMessage<'
     }
 }
 
-/// Receives one message of at most `limit` bytes; `None` when the peer is gone. `EMSGSIZE` when it
-/// was longer.
+/// Receives one message of at most `limit` bytes, [`LONGEST`] at most; `None` when the peer is gone. `EMSGSIZE` when
+/// it was longer.
 pub fn receive(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<Vec<u8>>> {
     Ok(receive_fd(socket, limit)?.map(|(message, _)| message))
 }
@@ -104,10 +107,12 @@ pub fn receive_fd(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<(Ve
 
 /// Receives one message and the descriptors that came with it, in order.
 pub fn receive_fds(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-    let mut message = vec![0; limit];
+    // On the heap this would be a mapping of its own, for each message.
+    let mut message = [0; LONGEST];
+    let message = message.get_mut(..limit).ok_or(Errno::EINVAL)?;
     let mut control = cmsg_space!([RawFd; FDS]);
     loop {
-        let mut slices = [IoSliceMut::new(&mut message)];
+        let mut slices = [IoSliceMut::new(message)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let (length, truncated, fds) =
             match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
@@ -128,8 +133,7 @@ pub fn receive_fds(socket: BorrowedFd<'_>, limit: usize) -> io::Result<Option<(V
         if truncated {
             return Err(Errno::EMSGSIZE.into());
         }
-        message.truncate(length);
-        return Ok((length > 0).then_some((message, fds)));
+        return Ok((length > 0).then(|| (message[..length].to_vec(), fds)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use edgelet_testkit::layout::{Codec, Image, OciLayout, Tar};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -171,6 +172,28 @@ impl Node {
         self.ok(&["deploy", "-f", file.to_str().unwrap()])
     }
 
+    /// Runs a container with a shell, time for us, and a file of user 1000 and group 1001 at `/etc/theirs`; `more` goes
+    /// into its manifest.
+    pub fn deploy_box(&self, name: &str, more: &str) {
+        self.load_box();
+        self.deploy(&box_manifest(name, more));
+        self.wait_for_state(&format!("edgelet.{name}"), "RUNNING");
+    }
+
+    /// Loads the image of these.
+    pub fn load_box(&self) {
+        let busybox = fs::read("/bin/busybox").unwrap();
+        let tar = Tar::new()
+            .dir("bin/", 0o755)
+            .program("bin/busybox", &busybox)
+            .symlink("bin/sh", "busybox")
+            .dir("etc/", 0o755)
+            .file_of("etc/theirs", 1000, 1001);
+        let image = Image::new().layer(tar.done(), Codec::Gzip);
+        let layout = OciLayout::new().add(&image, "docker.io/library/box:1");
+        self.ok(&["image", "load", "-f", layout.path().to_str().unwrap()]);
+    }
+
     /// The workload as `ms inspect` shows it; `Null` when there is none.
     pub fn inspect(&self, name: &str) -> Value {
         let output = self.edgelet(&["-o", "json", "ms", "inspect", name]);
@@ -303,6 +326,17 @@ pub fn hello_manifest(port: u16) -> String {
     format!(
         "apiVersion: edgelet.iofog.org/v1\nkind: Microservice\nmetadata: {{ name: hello }}\nspec:\n  image: edgelet/hello:1\n  \
          container:\n    hostNetworkMode: true\n    env: [ {{ key: PORT, value: \"{port}\" }} ]\n"
+    )
+}
+
+/// What the shell of a box does.
+pub const SLEEP: &str = "trap 'exit 0' TERM; /bin/busybox sleep 1000 & wait";
+
+/// The manifest of a box.
+pub fn box_manifest(name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: edgelet.iofog.org/v1\nkind: Microservice\nmetadata: {{ name: {name} }}\nspec:\n  image: box:1\n  \
+         container:\n    entrypoint: [/bin/sh, -c, \"{SLEEP}\"]\n{more}"
     )
 }
 

@@ -1,12 +1,14 @@
 //! The container's control groups: one directory in each tree that the machine has.
 
 pub(crate) mod devices;
+mod doors;
 mod limits;
 mod members;
 pub mod stats;
 mod trees;
 mod view;
 
+pub(crate) use doors::Doors;
 pub(crate) use limits::weight_of;
 pub use stats::Statistics;
 pub use trees::mode;
@@ -21,7 +23,6 @@ use nix::errno::Errno;
 use nix::unistd::AccessFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use trees::{Tree, Trees, Version};
 
@@ -99,13 +100,22 @@ impl Cgroup {
         }
     }
 
-    /// Puts the container's first process into the groups.
-    pub(crate) fn admit(&self, pid: i32, limits: Option<&Resources>) -> Result<(), SpawnError> {
+    /// Puts the container's first process into the groups that it has no [way into](Doors) by itself.
+    pub(crate) fn admit(
+        &self,
+        pid: i32,
+        born_inside: bool,
+        limits: Option<&Resources>,
+    ) -> Result<(), SpawnError> {
         if let Some(scope) = &self.scope {
             scope.start(pid, limits, self.trees.is_unified())?;
             self.make(limits)?;
+            return self.join(pid);
         }
-        self.join(pid)
+        match self.trees.unified().filter(|_| !born_inside) {
+            Some(tree) => self.join_in(tree, pid),
+            None => Ok(()),
+        }
     }
 
     /// Changes limits.
@@ -147,7 +157,8 @@ impl Cgroup {
             (Some(tree), _) => {
                 let directory = tree.directory(&self.path);
                 let lines = devices::lines(rules).map_err(wrong)?;
-                lines.iter().try_for_each(|(file, line)| write(&directory.join(file), line)).map_err(wrong)
+                let mut runs = lines.chunk_by(|(file, _), (next, _)| file == next);
+                runs.try_for_each(|run| write_lines(&directory.join(run[0].0), run)).map_err(wrong)
             }
             (None, Some(tree)) => devices::install(&tree.directory(&self.path), rules).map_err(wrong),
             (None, None) => Err(failed("device rules: this machine has no cgroup tree for them")),
@@ -185,26 +196,14 @@ impl Cgroup {
         write(&tree.directory(&self.path).join(&setting.file), &setting.value)
     }
 
-    /// The group as a directory in which a process can be born, where it is there and there is no other one to be
-    /// put into.
-    pub(crate) fn birthplace(&self) -> Result<Option<OwnedFd>, SpawnError> {
-        let only_tree = self.trees.unified().filter(|_| self.trees.is_unified() && self.scope.is_none());
-        let Some(tree) = only_tree else { return Ok(None) };
-        let directory = tree.directory(&self.path);
-        match File::open(&directory) {
-            Ok(open) => Ok(Some(open.into())),
-            Err(error) => Err(failed(format!("open {}: {error}", directory.display()))),
-        }
-    }
-
     /// Puts a process into the groups.
     pub(crate) fn join(&self, pid: i32) -> Result<(), SpawnError> {
-        for tree in self.trees.iter() {
-            let directory = tree.directory(&self.path);
-            join(&directory, pid)
-                .map_err(|error| failed(format!("join {}: {error}", directory.display())))?;
-        }
-        Ok(())
+        self.trees.iter().try_for_each(|tree| self.join_in(tree, pid))
+    }
+
+    fn join_in(&self, tree: &Tree, pid: i32) -> Result<(), SpawnError> {
+        let directory = tree.directory(&self.path);
+        join(&directory, pid).map_err(|error| failed(format!("join {}: {error}", directory.display())))
     }
 
     /// Puts a further process into the groups of a container whose first process is `init`. On version 2
@@ -279,18 +278,21 @@ fn make_version_1(tree: &Tree, directory: &Path) -> io::Result<()> {
 /// A new group of this controller has no processors and no memory nodes, and takes no process before it
 /// has some.
 fn inherit_cpuset(top: &Path, directory: &Path) -> io::Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        let at = directory.join(file);
-        if !fs::read_to_string(&at)?.trim().is_empty() {
-            continue;
+    ["cpuset.cpus", "cpuset.mems"].into_iter().try_for_each(|file| cpuset_of(top, directory, file).map(drop))
+}
+
+/// What a group has, or has from now on.
+fn cpuset_of(top: &Path, directory: &Path, file: &str) -> io::Result<String> {
+    let at = directory.join(file);
+    let own = fs::read_to_string(&at)?.trim().to_owned();
+    match directory.parent().filter(|parent| own.is_empty() && parent.starts_with(top)) {
+        Some(parent) => {
+            let inherited = cpuset_of(top, parent, file)?;
+            write(&at, &inherited)?;
+            Ok(inherited)
         }
-        let Some(parent) = directory.parent().filter(|parent| parent.starts_with(top)) else { continue };
-        if parent != top {
-            inherit_cpuset(top, parent)?;
-        }
-        write(&at, fs::read_to_string(parent.join(file))?.trim())?;
+        None => Ok(own),
     }
-    Ok(())
 }
 
 /// What the root offers is handed down to the group, level by level.
@@ -323,7 +325,17 @@ fn join(directory: &Path, pid: i32) -> io::Result<()> {
 
 /// The kernel takes a value in one call, and makes no files here.
 fn write(file: &Path, value: &str) -> io::Result<()> {
-    match OpenOptions::new().write(true).open(file)?.write(value.as_bytes())? {
+    write_value(&mut OpenOptions::new().write(true).open(file)?, value)
+}
+
+/// Each line is a value of its own; opening the file takes longer than writing it.
+fn write_lines(file: &Path, lines: &[(&str, String)]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(file)?;
+    lines.iter().try_for_each(|(_, line)| write_value(&mut file, line))
+}
+
+fn write_value(file: &mut File, value: &str) -> io::Result<()> {
+    match file.write(value.as_bytes())? {
         written if written == value.len() => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
     }

@@ -410,6 +410,7 @@ mod tests {
         let page = include_str!("../../../../assets/man/edgelet-oci.8").replace("\\-", "-");
         let shown = |word: &str| page.contains(&format!("\\fB{word}\\fR"));
         let commands = HELP.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        let commands = commands.filter(|word| !word.is_empty());
         let options = [&CREATE, &EXEC, &limits::UPDATE, &limits::EVENTS]
             .into_iter()
             .flat_map(|known| known.flags.iter().chain(known.values));

@@ -19,7 +19,8 @@ fn undecided(script: &str) -> Bundle {
 /// Takes what the runtime sends: the words and the listener.
 fn introduced(listener: &OwnedFd) -> (Value, OwnedFd) {
     let connection = socket::accept(listener.as_fd()).expect("accept");
-    let (words, fd) = socket::receive_fd(connection.as_fd(), 64 << 10).expect("receive").expect("a message");
+    let (words, fd) =
+        socket::receive_fd(connection.as_fd(), socket::LONGEST).expect("receive").expect("a message");
     (serde_json::from_slice(&words).expect("JSON"), fd.expect("a descriptor"))
 }
 
