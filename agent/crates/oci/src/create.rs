@@ -18,6 +18,7 @@ use crate::runtime::{Runtime, State, Status};
 use crate::seccomp::Introduction;
 use crate::stand_in::spawn_inside;
 use crate::start;
+use crate::sysctl;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process::{self, Child};
 use edgelet_sys::procfs::Procfs;
@@ -91,6 +92,7 @@ fn understand(options: &CreateOptions) -> Result<(Config, Cgroup), CreateError> 
     process::assert_one_thread().during("start from a process with threads")?;
     let mut config = Config::load(&options.bundle)?;
     config.label(Modules::find());
+    config.program.env.extend_from_slice(&options.env);
     console::check(config.program.terminal, options.console.as_ref()).map_err(CreateError::Config)?;
     let wanted = config.linux.cgroups_path.as_deref();
     let cgroup = match options.systemd_cgroup {
@@ -168,6 +170,7 @@ fn build(
     options: &CreateOptions,
     start: Start,
 ) -> Result<(Channel, Child), SpawnError> {
+    sysctl::check_joined(&config.linux, &config.namespaces)?;
     // Before anything exists, so that an interrupted create can be cleared by whoever finds this.
     entry.write_config(&config.text).during("keep configuration")?;
     entry.write(record).during("write state")?;

@@ -13,6 +13,7 @@ use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::procfs::Procfs;
 use oci_spec::runtime::LinuxNamespaceType;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The namespaces of a container; a kind that is not here is the caller's own.
@@ -111,6 +112,16 @@ impl Namespaces {
     /// Opens one that the child must join by itself, and checks its type.
     pub(crate) fn open(&self, kind: Kind) -> Result<Option<OwnedFd>, SpawnError> {
         self.path(kind).map(|path| open(path, kind)).transpose()
+    }
+
+    /// Whether one that is joined is the one that the caller is in.
+    pub(crate) fn is_callers(&self, kind: Kind) -> Result<bool, SpawnError> {
+        let Some(path) = self.path(kind) else { return Ok(false) };
+        let identity = |path: &Path| {
+            let found = std::fs::metadata(path).during(format!("look at namespace {}", path.display()))?;
+            Ok::<_, SpawnError>((found.dev(), found.ino()))
+        };
+        Ok(identity(path)? == identity(&Path::new("/proc/self/ns").join(kind.file()))?)
     }
 
     /// Enters what a child is to inherit. The way back is the answer's `leave`.

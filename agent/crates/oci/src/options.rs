@@ -18,6 +18,8 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// How many descriptors from 3 on the program inherits; all others are closed.
     pub preserve_fds: u32,
+    /// Further entries of the program's environment, such as those that tell it of descriptors.
+    pub env: Vec<String>,
     /// Enter the root by moving it over the host's, where pivot_root(2) does not work: below an initramfs.
     pub no_pivot: bool,
     /// Keep the caller's session keyring instead of joining a new one.
@@ -39,6 +41,7 @@ impl CreateOptions {
             console: None,
             pid_file: None,
             preserve_fds: 0,
+            env: Vec::new(),
             no_pivot: false,
             keep_keyring: false,
             systemd_cgroup: false,

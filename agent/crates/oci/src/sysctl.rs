@@ -5,6 +5,7 @@ use crate::namespaces::Namespaces;
 use crate::spec::Linux;
 use edgelet_sys::namespace::Kind;
 use edgelet_sys::procfs::Procfs;
+use std::io;
 
 /// Checks that each setting belongs to a namespace which the container does not share with the host.
 pub(crate) fn check(linux: &Linux, namespaces: &Namespaces) -> Result<(), CreateError> {
@@ -16,6 +17,18 @@ pub(crate) fn check(linux: &Linux, namespaces: &Namespaces) -> Result<(), Create
                 return refused(&format!("needs a {} namespace of the container's own", kind.file()));
             }
             Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The same where it takes a look at the namespaces that are joined: a path may well lead to the host's.
+pub(crate) fn check_joined(linux: &Linux, namespaces: &Namespaces) -> Result<(), SpawnError> {
+    for key in linux.sysctl.iter().flat_map(|settings| settings.keys()) {
+        let Some(kind) = owner(key) else { continue };
+        if namespaces.is_callers(kind)? {
+            let why = format!("the {} namespace is the host's", kind.file());
+            return Err(io::Error::other(why)).during(format!("set {key}"));
         }
     }
     Ok(())

@@ -135,22 +135,27 @@ impl Cgroup {
             }
             .map_err(|error| failed(format!("make {}: {error}", directory.display())))?;
         }
-        limits.map_or(Ok(()), |limits| self.limit(limits))
+        limits.map_or(Ok(()), |limits| self.limit(limits))?;
+        let rules = limits.and_then(|limits| limits.devices.as_deref()).unwrap_or_default();
+        match self.limit_devices(rules) {
+            // Where nobody asks for rules, what every container has is all that it should have.
+            Err(error) if rules.is_empty() => {
+                log::warn!("no rules for devices group={} error={error}", self.path.display());
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn limit(&self, limits: &Resources) -> Result<(), SpawnError> {
-        for step in limits::plan(limits, self).map_err(failed)? {
-            self.carry_out(&step)?;
-        }
-        match limits.devices.as_deref() {
-            // Whoever may make no groups may make no devices, and opens those of the host as the user that it is.
-            _ if !self.has_groups() => Ok(()),
-            Some(rules) if !rules.is_empty() => self.limit_devices(rules),
-            _ => Ok(()),
-        }
+        limits::plan(limits, self).map_err(failed)?.iter().try_for_each(|step| self.carry_out(step))
     }
 
     fn limit_devices(&self, rules: &[crate::spec::LinuxDeviceCgroup]) -> Result<(), SpawnError> {
+        // Whoever may make no groups may make no devices, and opens those of the host as the user that it is.
+        if !self.has_groups() {
+            return Ok(());
+        }
         let wrong = |error: io::Error| failed(format!("device rules: {error}"));
         // Version 2 has no controller for them, and every group can have a program.
         match (self.trees.with("devices"), self.trees.unified()) {

@@ -84,13 +84,29 @@ fn create_options(arguments: &Arguments, creation: Creation) -> Result<CreateOpt
     let mut options = CreateOptions::new(id, arguments.either("bundle", "b").unwrap_or("."));
     options.console = arguments.value("console-socket").map(|path| ConsoleSocket::Path(PathBuf::from(path)));
     options.pid_file = arguments.value("pid-file").map(PathBuf::from);
-    options.preserve_fds = arguments.number("preserve-fds", 0).map_err(usage)?;
+    let preserved = arguments.number("preserve-fds", 0).map_err(usage)?;
+    let (sockets, env) = handed_over();
+    options.preserve_fds = sockets.checked_add(preserved).ok_or("--preserve-fds: too many")?;
+    options.env = env;
     keep_only(options.preserve_fds)?;
     options.no_pivot = arguments.has("no-pivot");
     options.keep_keyring = arguments.has("no-new-keyring");
     options.systemd_cgroup = creation.systemd_cgroup;
     options.rootless = creation.rootless;
     Ok(options)
+}
+
+/// Sockets that a service manager gave us for the program (sd_listen_fds(3)): how many, and what tells it of them.
+fn handed_over() -> (u32, Vec<String>) {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let Some(count) = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(std::process::id()))
+    else {
+        return (0, Vec::new());
+    };
+    let names = std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
+    // Inside it is the first process.
+    let told = [format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()];
+    (count, told.into_iter().chain(names).collect())
 }
 
 fn start(runtime: &Runtime, words: &[String]) -> Result<u8, String> {

@@ -91,6 +91,19 @@ fn device_rules_are_enforced() {
 }
 
 #[test]
+fn without_rules_there_are_no_devices_but_those_that_every_container_has() {
+    let bundle =
+        Bundle::script("head -c 1 /dev/zero | wc -c; head -c 1 /dev/kmsg 2>&1 | grep -c 'not permitted'")
+            .with(|config| {
+                config["linux"]["devices"] =
+                    json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}]);
+                config["linux"]["resources"] = json!({});
+            });
+    let out = bundle.run().good();
+    assert!(out == "1\n1\n" || !is_ours(), "{out}");
+}
+
+#[test]
 fn groups_that_the_container_made_are_removed_with_it() {
     let bundle = Bundle::script("exec sleep 100").with(|config| {
         let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "relatime", "rw"]});

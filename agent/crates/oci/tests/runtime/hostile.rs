@@ -118,6 +118,27 @@ fn preserved_descriptors_reach_the_program_and_no_others() {
 }
 
 #[test]
+fn sockets_of_a_service_manager_reach_the_program_and_it_is_told() {
+    let bundle = Bundle::script("cat <&3; echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES");
+    let file = bundle.path().join("kept");
+    fs::write(&file, "kept\n").expect("write");
+    let run = |pid: &str| {
+        let runtime = bundle.command();
+        let script =
+            format!("exec 3<\"$0\"; export LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID={pid}; exec \"$@\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).arg(&file).arg(runtime.get_program()).args(runtime.get_args());
+        let output = command.args(["run", "--bundle", bundle.bundle(), &bundle.id]).output().expect("run");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(run("$$"), "kept\n1 1 web\n");
+    if is_ours() {
+        // They are somebody else's, such as those of the daemon that called.
+        assert_eq!(run("1"), "\n");
+    }
+}
+
+#[test]
 fn a_working_directory_behind_a_descriptor_is_refused() {
     for number in 0..24 {
         let bundle = Bundle::script("pwd; ls; ls ../../../../..").with(|config| {

@@ -186,6 +186,19 @@ fn settings_of_own_namespaces_are_set_and_those_of_the_host_are_refused() {
     assert_eq!(fs::read_to_string("/proc/sys/vm/swappiness").expect("setting"), before);
 }
 
+#[test]
+fn a_setting_is_not_made_through_a_path_that_leads_to_the_hosts_namespace() {
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        config["linux"]["sysctl"] = json!({"kernel.shmmax": "123456"});
+        let kinds = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        let ipc = kinds.iter_mut().find(|kind| kind["type"] == "ipc").expect("ipc");
+        ipc["path"] = "/proc/self/ns/ipc".into();
+    });
+    let before = fs::read_to_string("/proc/sys/kernel/shmmax").expect("setting");
+    bundle.run().bad();
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/shmmax").expect("setting"), before);
+}
+
 /// Its network namespace on the host's side, with one end of a pair of devices.
 struct Network(String);
 
