@@ -87,6 +87,7 @@ fn check_machine(layout: &Layout) -> Result<(), Fault> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Fault::new(Reason::Forbidden, "the daemon must run as root"));
     }
+    edgelet_sys::kernel::check().map_err(|error| Fault::new(Reason::NotSupported, error))?;
     if edgelet_oci::cgroup_mode().is_none() {
         return Err(Fault::new(Reason::CreateFailed, "no cgroup file system is mounted at /sys/fs/cgroup"));
     }

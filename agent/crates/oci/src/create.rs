@@ -19,6 +19,7 @@ use crate::seccomp::Introduction;
 use crate::stand_in::spawn_inside;
 use crate::start;
 use crate::sysctl;
+use edgelet_sys::kernel;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::process::{self, Child};
 use edgelet_sys::procfs::Procfs;
@@ -90,6 +91,7 @@ fn make<E: From<CreateError>>(
 /// What is asked for, checked before anything is touched.
 fn understand(options: &CreateOptions) -> Result<(Config, Cgroup), CreateError> {
     process::assert_one_thread().during("start from a process with threads")?;
+    kernel::check().map_err(|error| CreateError::Environment(error.to_string()))?;
     let mut config = Config::load(&options.bundle)?;
     config.label(Modules::find());
     config.program.env.extend_from_slice(&options.env);
@@ -203,8 +205,14 @@ fn build(
     };
     // Before the process exists, so that it is never without its limits.
     cgroup.prepare(config.limits.as_ref())?;
-    birth.doors = cgroup.doors()?;
-    let birthplace = cgroup.birthplace()?;
+    // What a service manager makes, it fills.
+    let birthplace = match cgroup.is_by_manager() {
+        true => None,
+        false => {
+            birth.doors = cgroup.doors()?;
+            cgroup.birthplace()?
+        }
+    };
     let (child, born_inside) = spawn(&config.namespaces, birthplace, birth, &channel, theirs)?;
     cgroup.admit(child.pid(), born_inside, config.limits.as_ref()).inspect_err(|_| end(&child))?;
     set_up(entry, record, config, options, &channel, &child).inspect_err(|_| end(&child))?;

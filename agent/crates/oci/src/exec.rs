@@ -1,5 +1,6 @@
 //! A further process in a running container.
 
+use crate::cgroup::Doors;
 use crate::channel::{Channel, Report};
 use crate::config::Config;
 use crate::create::{STEP_LIMIT, constrain, end, rank, write_pid_file};
@@ -41,6 +42,10 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
     console::check(program.terminal, options.console.as_ref()).map_err(ExecError::Invalid)?;
     let join = join(&record, id)?;
     let cgroup = record.cgroup(id)?;
+    let cgroup = match &options.cgroup {
+        Some(below) => cgroup.below(below)?,
+        None => cgroup.beside(join.init),
+    };
 
     let (channel, theirs) = Channel::pair()?;
     let decider = config.filter.as_ref().and_then(|filter| filter.decider.as_ref());
@@ -53,18 +58,22 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         in_user_namespace: join.user.is_some() || join.inside.iter().any(|(kind, _)| *kind == Kind::User),
         namespaces: join.inside,
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
+        doors: cgroup.doors()?,
         preserve_fds: options.preserve_fds,
     };
-    let child = spawn(entrant, join.pid, join.user, &channel, theirs)?;
+    let birthplace = match program.schedule.begins_outside() {
+        true => None,
+        false => cgroup.birthplace()?,
+    };
+    let (child, born_inside) = spawn(entrant, birthplace, join.pid, join.user, &channel, theirs)?;
     let finished = (|| {
         program.schedule.begin(child.pid())?;
-        match &options.cgroup {
-            Some(below) => cgroup.join_below(below, child.pid())?,
-            None => cgroup.join_like(join.init, child.pid())?,
+        if !born_inside {
+            cgroup.join_unified(child.pid())?;
         }
-        program.schedule.settle(child.pid())?;
         channel.go_as(child.pid())?;
         channel.expect(Report::Ready, STEP_LIMIT)?;
+        program.schedule.settle(child.pid())?;
         constrain(&program, child.pid())?;
         if let Some(path) = &options.pid_file {
             write_pid_file(path, child.pid())?;
@@ -84,30 +93,37 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
     }
 }
 
-/// Starts the process where its namespaces can be entered from.
+/// Starts the process where its namespaces can be entered from, and in its group where it can be born there; the
+/// second answer is whether it was.
 fn spawn(
     entrant: Entrant<'_>,
+    birthplace: Option<OwnedFd>,
     pid: Option<OwnedFd>,
     user: Option<OwnedFd>,
     channel: &Channel,
     mut theirs: Channel,
-) -> Result<Child, SpawnError> {
+) -> Result<(Child, bool), SpawnError> {
     let program = entrant.program;
     if let Some(user) = user {
-        return spawn_inside(user, pid, 0, program, channel, theirs, |theirs| entrant.live(theirs));
+        let child = spawn_inside(user, pid, 0, program, channel, theirs, |theirs| entrant.live(theirs))?;
+        return Ok((child, false));
     }
     let mut detour = Detour::new();
     if let Some(pid) = &pid {
         detour.enter(pid, Kind::Pid).during("join pid namespace")?;
     }
-    let child = process::spawn(0, move || {
+    let live = move || {
         theirs.let_go_of_peer();
         entrant.live(theirs)
-    })
+    };
+    let born = match &birthplace {
+        Some(group) => process::spawn_into(group.as_fd(), 0, live),
+        None => process::spawn(0, live).map(|child| (child, false)),
+    }
     .during("start process")?;
     detour.leave()?;
-    rank(program, child.pid()).inspect_err(|_| end(&child))?;
-    Ok(child)
+    rank(program, born.0.pid()).inspect_err(|_| end(&born.0))?;
+    Ok(born)
 }
 
 /// The container's namespaces that differ from the caller's.
@@ -166,6 +182,8 @@ struct Entrant<'a> {
     /// Whether one of the namespaces, entered before or among these, is for users.
     in_user_namespace: bool,
     console: Option<OwnedFd>,
+    /// Into the container's control groups.
+    doors: Doors,
     preserve_fds: u32,
 }
 
@@ -184,7 +202,7 @@ impl Entrant<'_> {
     fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
         let namespaces = self.namespaces.iter().map(|(_, namespace)| namespace.as_fd());
         let others = self.console.iter().map(AsFd::as_fd).chain(self.introduction.iter().map(AsFd::as_fd));
-        namespaces.chain(others).chain([channel.as_fd()]).collect()
+        namespaces.chain(others).chain(self.doors.descriptors()).chain([channel.as_fd()]).collect()
     }
 
     fn run(self, channel: &Channel) -> Result<Infallible, SpawnError> {
@@ -195,6 +213,10 @@ impl Entrant<'_> {
         // What runs inside must not look into it, nor at its program.
         nix::sys::prctl::set_dumpable(false).during("hide memory")?;
         let pid = channel.wait_for_go_as()?;
+        // By value: nothing of the host's stays open for those inside.
+        let doors = self.doors;
+        doors.pass()?;
+        drop(doors);
         for (kind, namespace) in &self.namespaces {
             namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
         }

@@ -34,6 +34,11 @@ impl Schedule {
         })
     }
 
+    /// Whether a process of an exec begins elsewhere than in the container's groups.
+    pub(crate) fn begins_outside(&self) -> bool {
+        self.initial.is_some()
+    }
+
     /// To be called before a process of an exec comes into the container's groups.
     pub(crate) fn begin(&self, pid: i32) -> Result<(), SpawnError> {
         let Some(processors) = &self.initial else { return Ok(()) };

@@ -4,7 +4,7 @@
 //! What it is not: it decides nothing, logs nothing and keeps no state.
 //!
 //! Invariants: this is the only crate with `unsafe`, and each block says why it is sound. Every descriptor
-//! is close-on-exec. Kernel floor is 5.10.
+//! is close-on-exec. The oldest kernel is that of [`kernel::FLOOR`].
 
 pub mod durable;
 pub mod fsinfo;
@@ -16,6 +16,7 @@ pub mod xattr;
 pub mod bpf;
 pub mod console;
 pub mod descriptors;
+pub mod kernel;
 pub mod memory;
 pub mod mount;
 pub mod namespace;

@@ -32,10 +32,9 @@ impl Doors {
 }
 
 impl Cgroup {
-    /// The ways into the groups of version 1, where there are no others: what a service manager makes, it fills.
+    /// The ways into the groups of version 1, which must be there.
     pub(crate) fn doors(&self) -> Result<Doors, SpawnError> {
-        let version_1 =
-            self.trees.iter().filter(|tree| tree.version() == Version::One && self.scope.is_none());
+        let version_1 = self.trees.iter().filter(|tree| tree.version() == Version::One);
         let open = |file: PathBuf| match OpenOptions::new().write(true).open(&file) {
             Ok(open) => Ok((file, open)),
             Err(error) => Err(failed(format!("open {}: {error}", file.display()))),
@@ -48,7 +47,7 @@ impl Cgroup {
 
     /// The group of version 2 as a directory in which a process can be born, where there is one.
     pub(crate) fn birthplace(&self) -> Result<Option<OwnedFd>, SpawnError> {
-        let Some(tree) = self.trees.unified().filter(|_| self.scope.is_none()) else { return Ok(None) };
+        let Some(tree) = self.trees.unified() else { return Ok(None) };
         let directory = tree.directory(&self.path);
         match File::open(&directory) {
             Ok(open) => Ok(Some(open.into())),

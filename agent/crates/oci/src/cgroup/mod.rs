@@ -112,9 +112,9 @@ impl Cgroup {
             self.make(limits)?;
             return self.join(pid);
         }
-        match self.trees.unified().filter(|_| !born_inside) {
-            Some(tree) => self.join_in(tree, pid),
-            None => Ok(()),
+        match born_inside {
+            true => Ok(()),
+            false => self.join_unified(pid),
         }
     }
 
@@ -201,8 +201,13 @@ impl Cgroup {
         write(&tree.directory(&self.path).join(&setting.file), &setting.value)
     }
 
+    /// Puts a process into the group of version 2, where there is one.
+    pub(crate) fn join_unified(&self, pid: i32) -> Result<(), SpawnError> {
+        self.trees.unified().map_or(Ok(()), |tree| self.join_in(tree, pid))
+    }
+
     /// Puts a process into the groups.
-    pub(crate) fn join(&self, pid: i32) -> Result<(), SpawnError> {
+    fn join(&self, pid: i32) -> Result<(), SpawnError> {
         self.trees.iter().try_for_each(|tree| self.join_in(tree, pid))
     }
 
@@ -211,34 +216,35 @@ impl Cgroup {
         join(&directory, pid).map_err(|error| failed(format!("join {}: {error}", directory.display())))
     }
 
-    /// Puts a further process into the groups of a container whose first process is `init`. On version 2
-    /// the container may have moved its processes into groups of its own, and made its outer group one
-    /// that takes none (cgroups(7), "no internal processes"); then the new one joins `init`.
-    pub(crate) fn join_like(&self, init: i32, pid: i32) -> Result<(), SpawnError> {
-        match self.join(pid) {
-            Err(_) if self.trees.is_unified() && self.follow(pid, init).is_ok() => Ok(()),
-            other => other,
+    /// The groups for a further process of a container whose first one is `init`. On version 2 the container may have
+    /// moved its processes into groups of its own, and made its outer group one that takes none (cgroups(7), "no
+    /// internal processes"); then it is that of `init`.
+    pub(crate) fn beside(&self, init: i32) -> Self {
+        let Some(tree) = self.trees.unified().filter(|_| self.trees.is_unified()) else {
+            return self.clone();
+        };
+        let handed_down = fs::read_to_string(tree.directory(&self.path).join("cgroup.subtree_control"));
+        let takes_none = handed_down.is_ok_and(|names| !names.trim().is_empty());
+        match self.group_of(init).filter(|_| takes_none) {
+            Some(path) => Self { path, ..self.clone() },
+            None => self.clone(),
         }
     }
 
-    /// Puts a process into groups that are below the container's in every tree.
-    pub(crate) fn join_below(&self, below: &Path, pid: i32) -> Result<(), SpawnError> {
+    /// Groups that are below the container's in every tree.
+    pub(crate) fn below(&self, below: &Path) -> Result<Self, SpawnError> {
         let names = below.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
         if !names.clone().all(|part| matches!(part, Component::Normal(_))) {
             return Err(failed(format!("{} is not a group below the container's", below.display())));
         }
-        let path = self.path.join(names.collect::<PathBuf>());
-        Self { path, ..self.clone() }.join(pid)
+        Ok(Self { path: self.path.join(names.collect::<PathBuf>()), ..self.clone() })
     }
 
-    fn follow(&self, pid: i32, init: i32) -> io::Result<()> {
-        let text = fs::read_to_string(format!("/proc/{init}/cgroup"))?;
-        let group = text.lines().find_map(|line| line.strip_prefix("0::")).ok_or(Errno::ENOENT)?;
-        if !Path::new(group).starts_with(&self.path) {
-            return Err(Errno::EPERM.into());
-        }
-        let tree = self.trees.unified().ok_or(Errno::ENOENT)?;
-        join(&tree.directory(Path::new(group)), pid)
+    /// The group of a process in the tree of version 2, if it is one of the container's.
+    fn group_of(&self, init: i32) -> Option<PathBuf> {
+        let text = fs::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
+        let group = PathBuf::from(text.lines().find_map(|line| line.strip_prefix("0::"))?);
+        group.starts_with(&self.path).then_some(group)
     }
 
     /// Whether the kernel killed a process inside for want of memory: `oom_kill` of `memory.oom_control`
