@@ -144,6 +144,14 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
         }
         Err(error) => return Err(error),
     };
+    if !force {
+        // Who has seen the program's last words may be faster than its end.
+        if let Some((_, process)) = record.open_init().during("open init")? {
+            let created = entry.socket().exists();
+            record::ended_within(&process, if created { Duration::ZERO } else { LAST_WORDS })
+                .during("wait for init")?;
+        }
+    }
     match entry.status(&record)?.0 {
         Status::Stopped | Status::Created => {}
         // This process holds the lock, so whoever was creating it is gone.
@@ -154,16 +162,15 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
     let cgroup = record.cgroup(id)?;
     end(&record, &cgroup)?;
     cgroup.remove()?;
-    // Failures only warn (OCI runtime-spec 1.3, runtime.md, "Lifecycle" 13).
-    let hooks = entry.hooks().map(|hooks| {
-        let state = record.state(Status::Stopped, 0);
-        hooks::run(hooks.as_ref(), Moment::Poststop, &state)
-    });
-    if let Ok(Err(error)) = hooks {
-        log::warn!("{error}");
+    match entry.hooks() {
+        Ok(hooks) => hooks::run_all(hooks.as_ref(), Moment::Poststop, &record.state(Status::Stopped, 0)),
+        Err(error) => log::warn!("poststop hooks are left out: {error}"),
     }
     Ok(entry.remove().during("remove state")?)
 }
+
+/// How long a delete without force waits for the end of a program.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How long a process may take to die of SIGKILL; more means that it is stuck in the kernel.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);

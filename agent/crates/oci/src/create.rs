@@ -156,9 +156,7 @@ fn clear(entry: &Entry, cgroup: &Cgroup, config: &Config, record: &Record) {
         );
     }
     let state = record.state(Status::Stopped, 0);
-    if let Err(error) = hooks::run(config.spec.hooks.as_ref(), Moment::Poststop, &state) {
-        log::warn!("{error}");
-    }
+    hooks::run_all(config.spec.hooks.as_ref(), Moment::Poststop, &state);
     if let Err(error) = entry.remove() {
         log::warn!("could not remove state of a failed create error={error}");
     }
@@ -275,7 +273,8 @@ fn set_up(
     channel.expect(Report::Furnished, STEP_LIMIT)?;
 
     let creating = record.state(Status::Creating, child.pid());
-    hooks::run(hooks, Moment::Prestart, &creating)?;
+    // "After step 2 in the lifecycle" (runtime.md, "State"): what older hooks look for.
+    hooks::run(hooks, Moment::Prestart, &record.state(Status::Created, child.pid()))?;
     hooks::run(hooks, Moment::CreateRuntime, &creating)?;
     channel.go()?;
     channel.expect(Report::Ready, STEP_LIMIT + hooks::limit(hooks, Moment::CreateContainer))?;

@@ -19,6 +19,7 @@ use crate::stand_in::{gains_rights_by_entering, spawn_inside};
 use crate::{Id, console, identity, refuse};
 use edgelet_sys::descriptors;
 use edgelet_sys::namespace::{self, Kind};
+use edgelet_sys::new_root;
 use edgelet_sys::process::{self, Child};
 use edgelet_sys::root::RootDir;
 use std::convert::Infallible;
@@ -55,6 +56,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         filter: config.filter.as_ref(),
         introduction: decider.map(|decider| Introduction::prepare(decider, state)).transpose()?,
         nature: &config.nature,
+        root: join.root,
         in_user_namespace: join.user.is_some() || join.inside.iter().any(|(kind, _)| *kind == Kind::User),
         namespaces: join.inside,
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
@@ -136,12 +138,14 @@ struct Join {
     user: Option<OwnedFd>,
     /// Entered by the child, in this order.
     inside: Vec<(Kind, OwnedFd)>,
+    /// Of the container, where it does not come with a mount namespace.
+    root: Option<OwnedFd>,
 }
 
 fn join(record: &Record, id: &Id) -> Result<Join, ExecError> {
     let gone = || ControlError::NotRunning(id.clone());
     let (init, held) = record.open_init().during("open init")?.ok_or_else(gone)?;
-    let mut join = Join { init: init.pid, pid: None, user: None, inside: Vec::new() };
+    let mut join = Join { init: init.pid, pid: None, user: None, inside: Vec::new(), root: None };
     // The user namespace last: joining the others takes rights that are given up with it.
     for kind in Kind::ALL.into_iter().rev() {
         let theirs = Path::new("/proc").join(init.pid.to_string()).join("ns").join(kind.file());
@@ -153,6 +157,10 @@ fn join(record: &Record, id: &Id) -> Result<Join, ExecError> {
         };
         let ours = namespace::open(&Path::new("/proc/self/ns").join(kind.file()), kind).during(step())?;
         match (same(&theirs, &ours).during(step())?, kind) {
+            (true, Kind::Mount) => {
+                let root = Path::new("/proc").join(init.pid.to_string()).join("root");
+                join.root = Some(std::fs::File::open(root).during("open the container's root")?.into());
+            }
             (true, _) => {}
             (false, Kind::Pid) => join.pid = Some(theirs),
             (false, Kind::User) if gains_rights_by_entering() => join.user = Some(theirs),
@@ -179,6 +187,8 @@ struct Entrant<'a> {
     introduction: Option<Introduction>,
     nature: &'a Nature,
     namespaces: Vec<(Kind, OwnedFd)>,
+    /// Entered after them, where none of them brings one.
+    root: Option<OwnedFd>,
     /// Whether one of the namespaces, entered before or among these, is for users.
     in_user_namespace: bool,
     console: Option<OwnedFd>,
@@ -201,7 +211,8 @@ impl Entrant<'_> {
     /// All that the process needs of what its creator had open.
     fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
         let namespaces = self.namespaces.iter().map(|(_, namespace)| namespace.as_fd());
-        let others = self.console.iter().map(AsFd::as_fd).chain(self.introduction.iter().map(AsFd::as_fd));
+        let others = self.root.iter().chain(&self.console).map(AsFd::as_fd);
+        let others = others.chain(self.introduction.iter().map(AsFd::as_fd));
         namespaces.chain(others).chain(self.doors.descriptors()).chain([channel.as_fd()]).collect()
     }
 
@@ -219,6 +230,9 @@ impl Entrant<'_> {
         drop(doors);
         for (kind, namespace) in &self.namespaces {
             namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
+        }
+        if let Some(root) = self.root {
+            new_root::change_to(root.as_fd()).during("change root")?;
         }
         if self.in_user_namespace {
             become_root_inside()?;

@@ -76,10 +76,30 @@ const ALL: [Moment; 6] = [
 ];
 
 /// Runs the hooks of a moment in order, in the calling process's namespaces; stops at the first that
-/// fails.
+/// fails. They have no environment but their own.
 pub(crate) fn run(hooks: Option<&Hooks>, moment: Moment, state: &State) -> Result<(), SpawnError> {
+    run_with(hooks, moment, state, &[])
+}
+
+/// Runs all the hooks of a moment at which nothing can be stopped any more. Failures only warn (OCI runtime-spec 1.3,
+/// runtime.md, "Lifecycle").
+pub(crate) fn run_all(hooks: Option<&Hooks>, moment: Moment, state: &State) {
     for hook in hooks.map(|hooks| moment.of(hooks)).unwrap_or_default() {
-        run_one(hook, state).map_err(|reason| {
+        if let Err(reason) = run_one(hook, state, &[]) {
+            log::warn!("{} hook {}: {reason}", moment.name(), hook.path().display());
+        }
+    }
+}
+
+/// The same as [`run`] with an environment for those that have none of their own.
+pub(crate) fn run_with(
+    hooks: Option<&Hooks>,
+    moment: Moment,
+    state: &State,
+    env: &[String],
+) -> Result<(), SpawnError> {
+    for hook in hooks.map(|hooks| moment.of(hooks)).unwrap_or_default() {
+        run_one(hook, state, env).map_err(|reason| {
             SpawnError::Hook(format!("{} hook {}: {reason}", moment.name(), hook.path().display()))
         })?;
     }
@@ -102,7 +122,7 @@ fn timeout(hook: &Hook) -> Duration {
     hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map_or(NO_TIMEOUT, Duration::from_secs)
 }
 
-fn run_one(hook: &Hook, state: &State) -> Result<(), String> {
+fn run_one(hook: &Hook, state: &State, env: &[String]) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
     // Files, not pipes: a hook that does not read, or writes much, cannot block us.
     let mut input = process::memory_file(c"state").map_err(text)?;
@@ -116,7 +136,8 @@ fn run_one(hook: &Hook, state: &State) -> Result<(), String> {
         command.arg0(name);
     }
     command.args(args).env_clear();
-    command.envs(hook.env().iter().flatten().filter_map(|entry| entry.split_once('=')));
+    let env = hook.env().as_deref().unwrap_or(env);
+    command.envs(env.iter().filter_map(|entry| entry.split_once('=')));
     command.stdin(input).stdout(clone(&output)?).stderr(clone(&output)?);
 
     let mut child = command.spawn().map_err(text)?;

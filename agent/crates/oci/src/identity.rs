@@ -46,14 +46,11 @@ impl CapabilitySets {
 
 /// OCI runtime-spec 1.1, config.md, "Linux Process": names that are not known warn and do not fail.
 fn known(set: &str, names: &Option<Vec<String>>) -> CapsHashSet {
-    let parse = |name: &String| {
-        let capability = named(name);
-        if capability.is_none() {
-            log::warn!("capability ignored, not known here name={name} set={set}");
-        }
-        capability
-    };
-    names.iter().flatten().filter_map(parse).collect()
+    let (known, unknown): (Vec<_>, Vec<_>) = names.iter().flatten().partition(|name| named(name).is_some());
+    if !unknown.is_empty() {
+        log::warn!("ignoring unknown or unavailable capabilities: {unknown:?} set={set}");
+    }
+    known.into_iter().filter_map(|name| named(name)).collect()
 }
 
 /// A capability by its name, in any case, with or without `CAP_`.
@@ -84,7 +81,8 @@ impl Identity {
 
         let permitted = granted("permitted", &wanted.permitted, &available);
         let effective = granted("effective", &wanted.effective, &permitted);
-        let inheritable = granted("inheritable", &wanted.inheritable, &permitted);
+        // The kernel takes none into this set that could not be gained.
+        let inheritable = granted("inheritable", &wanted.inheritable, &(&permitted & &wanted.bounding));
         let ambient = granted("ambient", &wanted.ambient, &(&permitted & &inheritable));
         caps::clear(None, CapSet::Ambient).map_err(io::Error::other).during("clear ambient capabilities")?;
         apply(CapSet::Effective, &effective)?;

@@ -122,12 +122,14 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     sysctl::apply(&config.linux)?;
     if let Some(socket) = birth.console.take() {
         let pair = console::open(rootfs.dir(), config.program.size).during("open terminal")?;
-        devices::mount_console(rootfs.dir(), &pair.slave).during("mount console")?;
+        if rootfs.takes_mounts() {
+            devices::mount_console(rootfs.dir(), &pair.slave).during("mount console")?;
+        }
         console::send_master(socket, pair.master).during("send terminal")?;
         console::take(&pair.slave, config.program.identity.uid).during("take terminal")?;
     }
     set_umask(umask);
-    hooks::run(config.spec.hooks.as_ref(), Moment::CreateContainer, &birth.state)?;
+    hooks::run(config.spec.hooks.as_ref(), Moment::CreateContainer, &seen_inside(&birth.state))?;
     set_umask(0);
     rootfs.protect(config)?;
     let propagation = config.linux.rootfs_propagation.as_deref().filter(|word| !word.is_empty());
@@ -147,7 +149,7 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
 /// Everything that `start` does inside.
 fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
     let config = birth.config;
-    let mut state = birth.state.clone();
+    let mut state = seen_inside(&birth.state);
     state.status = Status::Created;
     let filter = config.filter.as_ref().map(|filter| Guarded {
         filter,
@@ -155,8 +157,16 @@ fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
         pid: birth.state.pid,
     });
     launch.run(&config.program, filter, || {
-        hooks::run(config.spec.hooks.as_ref(), Moment::StartContainer, &state)
+        // They run as the program would, and in its environment.
+        let hooks = config.spec.hooks.as_ref();
+        hooks::run_with(hooks, Moment::StartContainer, &state, &config.program.env)
     })
+}
+
+/// Hooks in the container's namespaces are told its process as it is seen there (OCI runtime-spec 1.3, runtime.md,
+/// "State").
+fn seen_inside(state: &State) -> State {
+    State { pid: std::process::id().cast_signed(), ..state.clone() }
 }
 
 fn enter_namespaces(birth: &mut Birth<'_>) -> Result<(), SpawnError> {

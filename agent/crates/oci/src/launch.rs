@@ -58,14 +58,17 @@ impl Launch {
         set_umask(program.umask);
         self.procfs.as_ref().map_or(Ok(()), |procfs| program.labels.set(procfs))?;
         let install = || filter.as_ref().map_or(Ok(()), Guarded::install);
-        program.identity.assume(|| if program.no_new_privileges { Ok(()) } else { install() })?;
-        // As the new user; where that one may not enter, the directory entered before stays.
-        match enter_directory(&program.cwd) {
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
-                return Err(error).during(format!("change to {}", program.cwd.display()));
+        program.identity.assume(|| {
+            // As the new user; where that one may not enter, the directory entered before stays. A filter may forbid
+            // to look where one is.
+            match enter_directory(&program.cwd) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                    return Err(error).during(format!("change to {}", program.cwd.display()));
+                }
+                _ => {}
             }
-            _ => {}
-        }
+            if program.no_new_privileges { Ok(()) } else { install() }
+        })?;
         last()?;
         if program.no_new_privileges {
             nix::sys::prctl::set_no_new_privs().during("set no_new_privs")?;

@@ -78,8 +78,12 @@ impl MountPlan {
             (Some(_), _) if words.remount => Kind::Remount,
             (None, _) if words.remount => return Err(refused("remount without bind")),
             (bind, Some("bind")) | (bind @ Some(_), _) => {
+                // As mount(2) does: what is bound has a file system already.
                 if let Some(word) = words.parameters.first() {
-                    return Err(refused(&format!("option {word} on a bind mount")));
+                    log::warn!(
+                        "mount {}: option {word} means nothing on a bind mount",
+                        destination.display()
+                    );
                 }
                 if source.as_os_str().is_empty() {
                     return Err(invalid("a bind mount needs a source".to_owned()));
@@ -144,11 +148,12 @@ impl MountPlan {
             return self.of_the_host().during(format!("mount {}", self.destination.display())).map(Some);
         }
         let Kind::Bind { source, recursive } = &self.kind else { return Ok(None) };
+        let step = || format!("mount {}", self.destination.display());
         // What is mounted below it later is to be seen on both sides, which only a mount of the host's can offer.
-        if self.id_map.is_none() && !namespaces.has(namespace::Kind::User) && !self.is_shared() {
+        let is_of_both = self.is_shared() && mount::is_shared(source).during(step())?;
+        if self.id_map.is_none() && !namespaces.has(namespace::Kind::User) && !is_of_both {
             return Ok(None);
         }
-        let step = || format!("mount {}", self.destination.display());
         let tree = match Tree::copy_path(source, *recursive) {
             // The creator has no rights over mounts; the process that is made has, over its own.
             Err(error) if error.raw_os_error() == Some(libc::EPERM) && self.id_map.is_none() => {
@@ -246,6 +251,10 @@ impl MountPlan {
             // An image that makes a link of these leads the runtime elsewhere (CVE-2019-19921,
             // CVE-2023-27561): they must be real directories.
             "proc" | "sysfs" => {
+                if root.place(&self.destination).and_then(|place| place.stat()).is_ok_and(is_link) {
+                    let why = format!("{name} must be mounted on ordinary directory, and this is a link");
+                    return Err(io::Error::other(why));
+                }
                 root.mkdir_all(&self.destination, 0o755)?;
                 root.open_with(&self.destination, OFlag::O_PATH | OFlag::O_DIRECTORY, 0, Resolve::NoSymlinks)?
             }
@@ -354,6 +363,10 @@ impl MountPlan {
     }
 }
 
+fn is_link(found: Option<std::fs::Metadata>) -> bool {
+    found.is_some_and(|found| found.is_symlink())
+}
+
 /// OCI runtime-spec 1.2, config.md, "Mounts": mappings come in pairs, and mean the same as the option.
 fn id_map(mount: &Mount, option: Option<bool>) -> Result<Option<IdMap>, String> {
     let filled = |maps: &Option<Vec<LinuxIdMapping>>| maps.clone().filter(|maps| !maps.is_empty());
@@ -411,13 +424,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bind_takes_no_parameters_and_nothing_is_mounted_on_the_root() {
+    fn a_bind_needs_a_source_and_nothing_is_mounted_on_the_root() {
         let plan = |json| {
             let mount: Mount = serde_json::from_value(json).expect("a mount");
             MountPlan::parse(&mount, Path::new("/b")).map_err(|error| error.to_string())
         };
         use serde_json::json;
-        assert!(plan(json!({"destination": "/x", "source": "s", "options": ["bind", "size=1"]})).is_err());
         assert!(plan(json!({"destination": "/a/..", "source": "s", "options": ["bind"]})).is_err());
         assert!(plan(json!({"destination": "/x", "options": ["bind"]})).is_err());
         assert!(plan(json!({"destination": "/x"})).is_err());

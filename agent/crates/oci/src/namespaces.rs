@@ -57,10 +57,6 @@ impl Namespaces {
     }
 
     fn check(&self) -> Result<(), CreateError> {
-        if !self.has(Kind::Mount) {
-            let field = "linux.namespaces without a mount namespace".to_owned();
-            return Err(CreateError::NotSupported { field });
-        }
         // One that is joined has its own; callers repeat them, or give some for form's sake.
         if !self.maps.is_empty() && !self.has(Kind::User) {
             return Err(invalid("linux.uidMappings and gidMappings need a user namespace"));
@@ -279,7 +275,7 @@ mod tests {
         let mount = json!({"type": "mount"});
         let cases = [
             (json!({"namespaces": [mount]}), true),
-            (json!({"namespaces": []}), false),
+            (json!({"namespaces": []}), true),
             (json!({"namespaces": [mount, mount]}), false),
             (json!({"namespaces": [mount, {"type": "user"}]}), false),
             (

@@ -6,6 +6,7 @@ use crate::error::{During, SpawnError};
 use crate::masks::{self, Masks};
 use crate::{cgroup, devices, mounts};
 use edgelet_sys::mount::{self, Attributes, Propagation, Tree};
+use edgelet_sys::namespace::Kind;
 use edgelet_sys::new_root;
 use edgelet_sys::root::RootDir;
 use nix::fcntl::OFlag;
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 /// The root of a container that is being furnished, mounted but not yet entered.
 #[derive(Debug)]
 pub(crate) struct Rootfs {
-    tree: Tree,
+    /// None where mounts are the host's own, and are left as they are.
+    tree: Option<Tree>,
     /// The same directory, to resolve paths from.
     root: RootDir,
 }
@@ -33,13 +35,19 @@ pub(crate) enum Way {
 impl Rootfs {
     /// Mounts the root over itself, with everything the configuration lists and the device nodes.
     /// The calling process is in the container's namespaces, and still sees the host's files; `prepared` is, for
-    /// each of the mounts, what the creator opened, and `devices` what it made.
+    /// each of the mounts, what the creator opened, and `devices` what it made. Without a mount namespace nothing is
+    /// mounted: the host would have it, too.
     pub(crate) fn furnish(
         config: &Config,
         cgroup: &cgroup::View,
         prepared: Vec<Option<Tree>>,
         devices: Option<Tree>,
     ) -> Result<Self, SpawnError> {
+        if !config.namespaces.has(Kind::Mount) {
+            log::warn!("nothing is mounted without a mount namespace: the container has what is in its root");
+            let root = RootDir::open(&config.root).during(format!("open root {}", config.root.display()))?;
+            return Ok(Self { tree: None, root });
+        }
         // Nothing that is mounted here may travel to the host; what the host unmounts must go away here.
         mount::set_propagation(Path::new("/"), Propagation::Slave, true)
             .during("separate mounts from the host")?;
@@ -61,7 +69,12 @@ impl Rootfs {
         }
         root.mkdir_all(&config.program.cwd, 0o755)
             .during(format!("make {}", config.program.cwd.display()))?;
-        Ok(Self { tree, root })
+        Ok(Self { tree: Some(tree), root })
+    }
+
+    /// Whether something can be mounted in it.
+    pub(crate) fn takes_mounts(&self) -> bool {
+        self.tree.is_some()
     }
 
     /// The root directory.
@@ -71,6 +84,7 @@ impl Rootfs {
 
     /// Covers and locks what the configuration names, and the root itself.
     pub(crate) fn protect(&self, config: &Config) -> Result<(), SpawnError> {
+        let Some(tree) = &self.tree else { return Ok(()) };
         for path in config.linux.readonly_paths.iter().flatten() {
             masks::make_read_only(&self.root, Path::new(path)).during(format!("make {path} read-only"))?;
         }
@@ -80,7 +94,7 @@ impl Rootfs {
         }
         if config.read_only() {
             let attributes = Attributes::setting(mount::READ_ONLY);
-            self.tree.change(attributes, false).during("make root read-only")?;
+            tree.change(attributes, false).during("make root read-only")?;
         }
         Ok(())
     }
@@ -92,6 +106,9 @@ impl Rootfs {
         config: &Config,
         propagation: Option<(Propagation, bool)>,
     ) -> Result<(), SpawnError> {
+        if self.tree.is_none() {
+            return new_root::change_to(self.root.as_fd()).during("change root");
+        }
         match way {
             Way::Pivot => new_root::pivot_to(self.root.as_fd()).during("pivot to root")?,
             Way::Move => {

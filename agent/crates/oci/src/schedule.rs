@@ -42,6 +42,7 @@ impl Schedule {
     /// To be called before a process of an exec comes into the container's groups.
     pub(crate) fn begin(&self, pid: i32) -> Result<(), SpawnError> {
         let Some(processors) = &self.initial else { return Ok(()) };
+        log::debug!("process {pid} begins on processors {processors:?}");
         schedule::set_affinity(pid, processors).during("set process.execCPUAffinity.initial")
     }
 

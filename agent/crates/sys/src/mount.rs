@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What a mount forbids, and how access times are kept. The bits are those of `mount_setattr(2)`.
@@ -313,6 +314,20 @@ pub fn mount_on(
     flags.set(MsFlags::MS_STRICTATIME, attributes.set & ACCESS_TIME == STRICT_ACCESS_TIME);
     let path = format!("/proc/self/fd/{}", target.as_raw_fd());
     Ok(nix::mount::mount(Some(source), path.as_str(), Some(kind), flags, Some(data))?)
+}
+
+/// Whether what is at `path` is in a mount that other namespaces share (mount_namespaces(7)).
+pub fn is_shared(path: &Path) -> io::Result<bool> {
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let id = about.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(mounts.lines().any(|line| {
+        // Optional fields stand between the sixth and a lone dash.
+        let mut fields = line.split(' ');
+        fields.next() == id
+            && fields.skip(5).take_while(|field| *field != "-").any(|field| field.starts_with("shared:"))
+    }))
 }
 
 /// Makes every mount of this namespace at or below `path` propagate like this.

@@ -19,6 +19,14 @@ pub fn pivot_to(root: BorrowedFd<'_>) -> io::Result<()> {
     Ok(chdir("/")?)
 }
 
+/// Shuts the calling process in a directory of the mount namespace that it shares with others. The current directory
+/// is the new root afterwards.
+pub fn change_to(root: BorrowedFd<'_>) -> io::Result<()> {
+    fchdir(root.as_raw_fd())?;
+    chroot(".")?;
+    Ok(chdir("/")?)
+}
+
 /// Moves the mount that `root` refers to over the root of this mount namespace, and shuts the calling process in
 /// there: for a machine whose root is what the kernel unpacked at its start, which pivot_root(2) does not leave.
 /// `path` is where that mount is now; every other one is taken away first, because the old root stays below. What it

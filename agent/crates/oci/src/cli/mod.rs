@@ -21,7 +21,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     match run(&args) {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
-            eprintln!("edgelet-oci: {message}");
+            eprintln!("edgelet-oci: error: {message}");
             ExitCode::FAILURE
         }
     }

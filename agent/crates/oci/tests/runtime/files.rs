@@ -181,6 +181,16 @@ fn default_and_listed_devices_are_there_with_their_modes() {
 }
 
 #[test]
+fn words_for_a_file_system_mean_nothing_where_one_is_bound() {
+    let mut bundle = Bundle::script("cat /bound/file");
+    let shared = bundle.path().join("shared");
+    fs::create_dir(&shared).expect("mkdir");
+    fs::write(shared.join("file"), "content\n").expect("write");
+    bundle.add_mount(json!({"destination": "/bound", "type": "bind", "source": shared, "options": ["bind", "mode=755", "size=4k"]}));
+    assert_eq!(bundle.run().good(), "content\n");
+}
+
+#[test]
 fn something_else_in_the_place_of_a_device_is_an_error() {
     if !is_ours() {
         return;

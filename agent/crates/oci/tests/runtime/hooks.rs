@@ -102,7 +102,19 @@ fn every_hook_is_told_which_process_it_is_about() {
     let told = fs::read_to_string(log.join("pids")).expect("pids");
     let told: Vec<i32> =
         told.lines().filter(|line| !line.is_empty()).map(|pid| pid.parse().expect("a pid")).collect();
-    assert_eq!(told, [bundle.pid(); 5]);
+    let host = bundle.pid();
+    assert_eq!(told, [host, host, 1, 1, host], "those in the container's namespaces see it there");
+}
+
+#[test]
+fn after_the_end_every_hook_runs_whatever_became_of_the_one_before() {
+    let mut bundle = Bundle::args(&["true"]);
+    let log = bundle.path().join("log");
+    let hook = |script: &str| json!({"path": "/bin/sh", "args": ["sh", "-c", format!("echo {script} >> {}; exit 1", log.display())], "env": ["PATH=/bin:/usr/bin"]});
+    bundle.config()["hooks"] = json!({"poststop": [hook("first"), hook("second")]});
+    bundle.run();
+    let told = fs::read_to_string(&log).expect("log");
+    assert!(told == "first\nsecond\n" || !is_ours(), "{told}");
 }
 
 #[test]

@@ -187,6 +187,27 @@ fn settings_of_own_namespaces_are_set_and_those_of_the_host_are_refused() {
 }
 
 #[test]
+fn without_a_mount_namespace_a_container_has_its_root_and_the_host_no_mounts_of_it() {
+    if !is_ours() {
+        return;
+    }
+    let bundle = Bundle::args(&["sleep", "1000"]).with(|config| {
+        config["linux"]["namespaces"] = json!([]);
+        config.as_object_mut().expect("config").remove("hostname");
+    });
+    fs::write(bundle.inside("here"), "").expect("write");
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let before = mounts();
+    bundle.create().good();
+    bundle.verb("start").good();
+    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).expect("namespace");
+    assert_eq!(of(&bundle.pid().to_string()), of("self"));
+    let exec = bundle.runtime(&["exec", &bundle.id, "ls", "/here", "/proc"]);
+    assert!(exec.out.starts_with("/here\n"), "{exec:?}");
+    assert_eq!(mounts(), before);
+}
+
+#[test]
 fn a_setting_is_not_made_through_a_path_that_leads_to_the_hosts_namespace() {
     let bundle = Bundle::args(&["true"]).with(|config| {
         config["linux"]["sysctl"] = json!({"kernel.shmmax": "123456"});

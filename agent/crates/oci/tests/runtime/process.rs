@@ -107,6 +107,17 @@ fn limits_are_lowered_and_what_may_not_be_raised_is_a_clear_error() {
 }
 
 #[test]
+fn a_filter_may_forbid_to_look_where_one_is() {
+    let bundle = Bundle::script("echo fine").with(|config| {
+        config["process"]["noNewPrivileges"] = json!(false);
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["getcwd"], "action": "SCMP_ACT_ERRNO"}]});
+    });
+    assert_eq!(bundle.run().out, "fine\n");
+}
+
+#[test]
 fn no_new_privileges_is_set_only_when_asked_for() {
     for (wanted, shown) in [(true, "1"), (false, "0")] {
         let bundle = Bundle::args(&["cat", "/proc/self/status"])
