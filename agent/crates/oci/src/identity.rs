@@ -5,7 +5,7 @@ use crate::spec::CapabilityNames;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 /// User, groups and capabilities. No id is the special value that means "leave as it is".
@@ -46,11 +46,13 @@ impl CapabilitySets {
 
 /// OCI runtime-spec 1.1, config.md, "Linux Process": names that are not known warn and do not fail.
 fn known(set: &str, names: &Option<Vec<String>>) -> CapsHashSet {
-    let (known, unknown): (Vec<_>, Vec<_>) = names.iter().flatten().partition(|name| named(name).is_some());
+    let (known, unknown): (BTreeSet<_>, BTreeSet<_>) =
+        names.iter().flatten().map(String::as_str).partition(|name| named(name).is_some());
     if !unknown.is_empty() {
-        log::warn!("ignoring unknown or unavailable capabilities: {unknown:?} set={set}");
+        let names = unknown.into_iter().collect::<Vec<_>>().join(" ");
+        log::warn!("ignoring unknown or unavailable capabilities: [{names}] set={set}");
     }
-    known.into_iter().filter_map(|name| named(name)).collect()
+    known.into_iter().filter_map(named).collect()
 }
 
 /// A capability by its name, in any case, with or without `CAP_`.

@@ -42,7 +42,9 @@ impl Schedule {
     /// To be called before a process of an exec comes into the container's groups.
     pub(crate) fn begin(&self, pid: i32) -> Result<(), SpawnError> {
         let Some(processors) = &self.initial else { return Ok(()) };
-        log::debug!("process {pid} begins on processors {processors:?}");
+        let mask =
+            processors.iter().filter(|number| **number < 64).fold(0_u64, |mask, number| mask | 1 << number);
+        log::debug!("affinity: {mask:#x} pid={pid}");
         schedule::set_affinity(pid, processors).during("set process.execCPUAffinity.initial")
     }
 
