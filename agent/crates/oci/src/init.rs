@@ -11,7 +11,7 @@ use crate::mount_options;
 use crate::rootfs::{Rootfs, Way};
 use crate::runtime::{State, Status};
 use crate::seccomp::Introduction;
-use crate::{cgroup, console, devices, sysctl};
+use crate::{cgroup, console, devices, start, sysctl};
 use edgelet_sys::mount::Tree;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::{descriptors, process, socket};
@@ -149,6 +149,7 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
 /// Everything that `start` does inside.
 fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
     let config = birth.config;
+    nix::sys::prctl::set_name(start::BEFORE_EXEC).during("name the process")?;
     let mut state = seen_inside(&birth.state);
     state.status = Status::Created;
     let filter = config.filter.as_ref().map(|filter| Guarded {

@@ -89,7 +89,9 @@ pub(crate) fn spawn_with_our_descriptors(main: impl FnOnce() -> i32) -> io::Resu
 fn run_and_exit(main: impl FnOnce() -> i32) -> ! {
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(main)).unwrap_or(PANICKED);
     // SAFETY: ends the process without running what the parent registered to be run at its exit.
-    unsafe { libc::_exit(code) }
+    unsafe { libc::syscall(libc::SYS_exit_group, code) };
+    // A filter forbids even that; a C library would try again for ever. A fault cannot be forbidden.
+    std::process::abort()
 }
 
 /// The exit code of a panic, as Rust programs have it.

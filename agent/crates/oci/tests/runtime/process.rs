@@ -107,6 +107,25 @@ fn limits_are_lowered_and_what_may_not_be_raised_is_a_clear_error() {
 }
 
 #[test]
+fn a_filter_that_forbids_everything_ends_in_an_error_and_not_in_a_loop() {
+    if !is_ours() {
+        return;
+    }
+    for allowed in [json!([]), json!(["write"])] {
+        let bundle = Bundle::script("echo fine").with(|config| {
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ERRNO",
+                "syscalls": [{"names": allowed, "action": "SCMP_ACT_ALLOW"}]});
+        });
+        bundle.create().good();
+        let error = bundle.verb("start").bad();
+        let how = if allowed == json!([]) { "ended before its program" } else { "cannot be executed" };
+        assert!(error.contains(how), "{error}");
+        assert_eq!(bundle.status(), "stopped");
+    }
+}
+
+#[test]
 fn a_filter_may_forbid_to_look_where_one_is() {
     let bundle = Bundle::script("echo fine").with(|config| {
         config["process"]["noNewPrivileges"] = json!(false);
