@@ -182,7 +182,7 @@ fn build(
         state: record.state(Status::Creating, 0),
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
         introduction: decider
-            .map(|decider| Introduction::prepare(decider, record.state(Status::Created, 0)))
+            .map(|decider| Introduction::prepare(decider, record.state(Status::Creating, 0)))
             .transpose()?,
         listener: match start {
             Start::ByAnybody => Some(socket::listen_at(&entry.socket()).during("listen for start")?),

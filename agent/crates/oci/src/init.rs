@@ -50,6 +50,13 @@ pub(crate) struct Birth<'a> {
 }
 
 impl Birth<'_> {
+    /// The filter, if there is one.
+    fn guarded(&self) -> Option<Guarded<'_>> {
+        let introduction = self.introduction.as_ref();
+        let filter = self.config.filter.as_ref()?;
+        Some(Guarded { filter, introduction, pid: self.state.pid })
+    }
+
     /// All that the process needs of what its creator had open.
     fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
         let prepared = self.prepared.iter().flatten().chain(&self.devices).map(AsFd::as_fd);
@@ -140,6 +147,9 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     }
     config.nature.assume()?;
     let launch = Launch::prepare(&config.program)?;
+    if let Some(guarded) = birth.guarded().filter(|_| birth.introduction.is_some()) {
+        launch.settle(&config.program, &guarded)?;
+    }
     channel.report(&Report::Ready)?;
     // The creator sets limits and writes the state.
     channel.wait_for_go()?;
@@ -152,16 +162,16 @@ fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
     nix::sys::prctl::set_name(start::BEFORE_EXEC).during("name the process")?;
     let mut state = seen_inside(&birth.state);
     state.status = Status::Created;
-    let filter = config.filter.as_ref().map(|filter| Guarded {
-        filter,
-        introduction: birth.introduction.as_ref(),
-        pid: birth.state.pid,
-    });
-    launch.run(&config.program, filter, || {
-        // They run as the program would, and in its environment.
+    // They run as the program would, and in its environment.
+    let last = || {
         let hooks = config.spec.hooks.as_ref();
         hooks::run_with(hooks, Moment::StartContainer, &state, &config.program.env)
-    })
+    };
+    match birth.introduction.is_some() {
+        // The filter is in force since the container was created.
+        true => last().and_then(|()| launch.execute(&config.program)),
+        false => launch.run(&config.program, birth.guarded(), last),
+    }
 }
 
 /// Hooks in the container's namespaces are told its process as it is seen there (OCI runtime-spec 1.3, runtime.md,

@@ -53,11 +53,31 @@ impl Launch {
         filter: Option<Guarded<'_>>,
         last: impl FnOnce() -> Result<(), SpawnError>,
     ) -> Result<Infallible, SpawnError> {
+        self.become_user(program, filter.as_ref())?;
+        last()?;
+        forgo_privileges(program, filter.as_ref())?;
+        self.execute(program)
+    }
+
+    /// All of it but the end: where somebody else decides about calls, who is told so before the container is created.
+    pub(crate) fn settle(&self, program: &Program, filter: &Guarded<'_>) -> Result<(), SpawnError> {
+        self.become_user(program, Some(filter))?;
+        forgo_privileges(program, Some(filter))
+    }
+
+    /// The end.
+    pub(crate) fn execute(self, program: &Program) -> Result<Infallible, SpawnError> {
+        let path =
+            CString::new(self.path.into_os_string().into_vec()).map_err(io::Error::from).during("exec")?;
+        let error = nix::unistd::execve(&path, &self.arguments, &self.environment);
+        error.map_err(|error| executable::refused(&program.args[0], error.into(), ""))
+    }
+
+    fn become_user(&self, program: &Program, filter: Option<&Guarded<'_>>) -> Result<(), SpawnError> {
         own_pipes(program.identity.uid).during("hand over standard streams")?;
         // As much as can be before there is a filter, which may forbid it.
         set_umask(program.umask);
         self.procfs.as_ref().map_or(Ok(()), |procfs| program.labels.set(procfs))?;
-        let install = || filter.as_ref().map_or(Ok(()), Guarded::install);
         program.identity.assume(|| {
             // As the new user; where that one may not enter, the directory entered before stays. A filter may forbid
             // to look where one is.
@@ -67,18 +87,20 @@ impl Launch {
                 }
                 _ => {}
             }
-            if program.no_new_privileges { Ok(()) } else { install() }
-        })?;
-        last()?;
-        if program.no_new_privileges {
-            nix::sys::prctl::set_no_new_privs().during("set no_new_privs")?;
-            install()?;
-        }
-        let path =
-            CString::new(self.path.into_os_string().into_vec()).map_err(io::Error::from).during("exec")?;
-        let error = nix::unistd::execve(&path, &self.arguments, &self.environment);
-        error.map_err(|error| executable::refused(&program.args[0], error.into(), ""))
+            match filter.filter(|_| !program.no_new_privileges) {
+                Some(filter) => filter.install(),
+                None => Ok(()),
+            }
+        })
     }
+}
+
+fn forgo_privileges(program: &Program, filter: Option<&Guarded<'_>>) -> Result<(), SpawnError> {
+    if !program.no_new_privileges {
+        return Ok(());
+    }
+    nix::sys::prctl::set_no_new_privs().during("set no_new_privs")?;
+    filter.map_or(Ok(()), Guarded::install)
 }
 
 /// A filter, with what there is to be said about it.

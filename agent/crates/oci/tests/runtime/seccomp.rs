@@ -35,8 +35,9 @@ fn whoever_decides_gets_the_listener_and_is_told_whose_it_is() {
         (words, link)
     });
     bundle.create().good();
-    bundle.verb("start").good();
+    // Before the container is started.
     let (words, link) = decider.join().expect("the decider");
+    bundle.verb("start").good();
     assert_eq!(link.to_str(), Some("anon_inode:seccomp notify"));
     assert_eq!(words["fds"], json!(["seccompFd"]));
     assert_eq!(words["metadata"], "for you");
