@@ -103,7 +103,7 @@ fn understand(options: &CreateOptions) -> Result<(Config, Cgroup), CreateError> 
     }
     .map_err(CreateError::Config)?;
     let is_rootless = options.rootless.unwrap_or_else(|| !namespace::is_root_of_machine());
-    match is_rootless && !cgroup.can_be_made() {
+    match options.without_cgroups || is_rootless && !cgroup.can_be_made() {
         true => Ok((config, cgroup.without_groups())),
         false => Ok((config, cgroup)),
     }

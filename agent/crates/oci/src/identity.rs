@@ -140,8 +140,12 @@ fn narrow_bounding(wanted: &CapsHashSet) -> io::Result<()> {
 }
 
 fn granted(name: &str, wanted: &CapsHashSet, available: &CapsHashSet) -> HashSet<Capability> {
-    for refused in wanted.difference(available) {
-        log::warn!("capability left out, not available set={name} capability={refused}");
+    let refused: BTreeSet<String> = wanted.difference(available).map(ToString::to_string).collect();
+    if !refused.is_empty() {
+        let names = refused.into_iter().collect::<Vec<_>>().join(" ");
+        // Builders ask for ambient ones without the inheritable ones that they take, for each step, and mean neither.
+        let level = if name == "ambient" { log::Level::Debug } else { log::Level::Warn };
+        log::log!(level, "ignoring unknown or unavailable capabilities: [{names}] set={name}");
     }
     wanted & available
 }

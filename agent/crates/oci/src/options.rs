@@ -27,6 +27,8 @@ pub struct CreateOptions {
     /// Have the service manager make the control groups; the configuration then names a scope
     /// (`SLICE:PREFIX:NAME`).
     pub systemd_cgroup: bool,
+    /// Make no control groups at all; limits are refused then.
+    pub without_cgroups: bool,
     /// Go on without control groups where the caller may not make any and no limit is asked for. By default so for
     /// whoever is not root of the machine.
     pub rootless: Option<bool>,
@@ -45,6 +47,7 @@ impl CreateOptions {
             no_pivot: false,
             keep_keyring: false,
             systemd_cgroup: false,
+            without_cgroups: false,
             rootless: None,
         }
     }

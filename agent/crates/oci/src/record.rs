@@ -101,9 +101,8 @@ impl Record {
     pub(crate) fn existing_cgroup(&self, id: &Id) -> Result<Cgroup, ControlError> {
         match self.cgroup(id)? {
             cgroup if cgroup.has_groups() => Ok(cgroup),
-            _ => {
-                Err(SpawnError::Cgroup(format!("{id} has none: whoever created it may not make any")).into())
-            }
+            _ => Err(SpawnError::Cgroup(format!("{id} has none, as its creator wanted or may not make any"))
+                .into()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The cgroup trees of this machine, and which of them has a controller (cgroups(7)).
 
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, Statfs, statfs};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,19 @@ impl Trees {
             let unified = Tree { mount_point: PathBuf::from(ROOT), controllers: String::new() };
             return Ok(Self(vec![unified]));
         }
-        Ok(parse(&fs::read_to_string("/proc/self/mountinfo")?))
+        let is_group =
+            |found: Statfs| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&found.filesystem_type());
+        // A mount may be covered by another one.
+        let mut trees = parse(&fs::read_to_string("/proc/self/mountinfo")?);
+        trees.retain(|tree| statfs(&tree.mount_point).is_ok_and(is_group));
+        Ok(Self::each_once(trees))
+    }
+
+    /// A later mount of the same tree elsewhere is the same tree.
+    fn each_once(mut trees: Vec<Tree>) -> Self {
+        let mut seen = BTreeSet::new();
+        trees.retain(|tree| seen.insert(tree.controllers.clone()));
+        Self(trees)
     }
 
     /// In the order in which they were mounted.
@@ -99,7 +112,7 @@ pub fn mode() -> Option<&'static str> {
 }
 
 /// proc(5), mountinfo: fields up to a lone dash, then type, source and options of the file system.
-fn parse(mountinfo: &str) -> Trees {
+fn parse(mountinfo: &str) -> Vec<Tree> {
     const NOT_CONTROLLERS: &[&str] =
         &["rw", "ro", "seclabel", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods"];
     let mut found: Vec<Tree> = Vec::new();
@@ -117,12 +130,9 @@ fn parse(mountinfo: &str) -> Trees {
             }
             _ => continue,
         };
-        // A later mount of the same tree elsewhere is the same tree.
-        if !found.iter().any(|tree| tree.controllers == controllers) {
-            found.push(Tree { mount_point: PathBuf::from(mount_point), controllers });
-        }
+        found.push(Tree { mount_point: PathBuf::from(mount_point), controllers });
     }
-    Trees(found)
+    found
 }
 
 #[cfg(test)]
@@ -131,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_tree_is_found_once_and_knows_its_controllers() {
-        let trees = parse(
+        let trees = Trees::each_once(parse(
             "\
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
 32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct
@@ -139,7 +149,7 @@ mod tests {
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
 50 31 0:29 / /mnt/again rw - cgroup cgroup rw,cpu,cpuacct
 ",
-        );
+        ));
         let controllers: Vec<_> = trees.iter().map(|tree| tree.controllers.as_str()).collect();
         assert_eq!(controllers, ["cpu,cpuacct", "name=systemd", ""]);
         let of = |controller| trees.with(controller).map(|tree| tree.mount_point.as_path());

@@ -67,6 +67,7 @@ struct Global {
 #[derive(Debug, Clone, Copy)]
 struct Creation {
     systemd_cgroup: bool,
+    without_cgroups: bool,
     rootless: Option<bool>,
 }
 
@@ -85,7 +86,7 @@ impl Global {
         };
         let (options, rest) = Arguments::leading(words, &known)?;
         let systemd_cgroup = match options.value("cgroup-manager") {
-            None | Some("cgroupfs") => options.has("systemd-cgroup"),
+            None | Some("cgroupfs" | "disabled") => options.has("systemd-cgroup"),
             Some("systemd") => true,
             Some(other) => return Err(UsageError::bad("--cgroup-manager", other)),
         };
@@ -105,7 +106,11 @@ impl Global {
             log: options.value("log").map(PathBuf::from),
             json,
             debug: options.has("debug"),
-            creation: Creation { systemd_cgroup, rootless },
+            creation: Creation {
+                systemd_cgroup,
+                without_cgroups: options.value("cgroup-manager") == Some("disabled"),
+                rootless,
+            },
             help: options.has("help") || options.has("h"),
             version: options.has("version") || options.has("v"),
         };

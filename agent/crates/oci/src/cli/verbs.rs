@@ -92,6 +92,7 @@ fn create_options(arguments: &Arguments, creation: Creation) -> Result<CreateOpt
     options.no_pivot = arguments.has("no-pivot");
     options.keep_keyring = arguments.has("no-new-keyring");
     options.systemd_cgroup = creation.systemd_cgroup;
+    options.without_cgroups = creation.without_cgroups;
     options.rootless = creation.rootless;
     Ok(options)
 }

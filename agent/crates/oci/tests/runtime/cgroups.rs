@@ -3,6 +3,7 @@
 use crate::support::{Bundle, is_ours};
 use serde_json::json;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 #[test]
@@ -101,6 +102,22 @@ fn without_rules_there_are_no_devices_but_those_that_every_container_has() {
             });
     let out = bundle.run().good();
     assert!(out == "1\n1\n" || !is_ours(), "{out}");
+}
+
+#[test]
+fn trees_that_another_mount_covers_are_not_there() {
+    if !Path::new("/sys/fs/cgroup/pids").exists() {
+        return;
+    }
+    let bundle = Bundle::script("echo fine").with(|config| config["linux"]["resources"] = json!({}));
+    let script = "mount -t tmpfs tmpfs /sys/fs/cgroup && mkdir /sys/fs/cgroup/pids
+        mount -t cgroup -o pids pids /sys/fs/cgroup/pids && exec \"$@\"";
+    let run = bundle.command();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(run.get_program()).args(run.get_args());
+    command.args(["run", "--bundle", bundle.bundle(), &bundle.id]);
+    let output = command.output().expect("unshare");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "fine\n", "{output:?}");
 }
 
 #[test]
