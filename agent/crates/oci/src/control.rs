@@ -144,13 +144,12 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
         }
         Err(error) => return Err(error),
     };
-    if !force {
-        // Who has seen the program's last words may be faster than its end.
-        if let Some((_, process)) = record.open_init().during("open init")? {
-            let created = entry.socket().exists();
-            record::ended_within(&process, if created { Duration::ZERO } else { LAST_WORDS })
-                .during("wait for init")?;
-        }
+    // Who has seen the program's last words may be faster than its end.
+    if !force
+        && !entry.socket().exists()
+        && let Some((_, process)) = record.open_init().during("open init")?
+    {
+        record::ended_within(&process, LAST_WORDS).during("wait for init")?;
     }
     match entry.status(&record)?.0 {
         Status::Stopped | Status::Created => {}

@@ -122,7 +122,7 @@ impl Namespaces {
 
     /// Enters what a child is to inherit. The way back is the answer's `leave`.
     ///
-    /// Where a user namespace is joined, the child is a helper that makes the process, and tells which one it is. It
+    /// Where a user namespace is joined, the child is a stand-in that makes the process, and tells which one it is. It
     /// must know its number as the caller does, and so the namespace of process ids is left to it ([`Self::open`]).
     pub(crate) fn detour(&self) -> Result<Detour, SpawnError> {
         let mut detour = Detour::new();

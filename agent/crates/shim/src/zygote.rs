@@ -112,10 +112,7 @@ fn order(
     text: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<Result<OwnedFd, String>> {
-    match descriptors.is_empty() {
-        true => socket::send(zygote, text)?,
-        false => socket::send_fds(zygote, text, descriptors)?,
-    }
+    socket::send_fds(zygote, text, descriptors)?;
     if !process::readable_within(zygote, ANSWER_LIMIT)? {
         return Err(io::ErrorKind::TimedOut.into());
     }

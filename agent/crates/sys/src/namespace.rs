@@ -96,8 +96,8 @@ pub fn unshare(flags: i32) -> io::Result<()> {
 /// Whether the caller is user 0, in the user namespace that the machine began with.
 pub fn is_root_of_machine() -> bool {
     const ALL_IDS: [&str; 3] = ["0", "0", "4294967295"];
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    nix::unistd::geteuid().is_root() && map.split_whitespace().eq(ALL_IDS)
+    let map = || std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    nix::unistd::geteuid().is_root() && map().split_whitespace().eq(ALL_IDS)
 }
 
 /// Sets the NIS domain name of the UTS namespace.

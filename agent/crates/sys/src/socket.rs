@@ -70,8 +70,11 @@ pub fn send_fd(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> io
     send_fds(socket, message, &[fd])
 }
 
-/// Sends bytes (at least one) and with them descriptors, [`FDS`] at most.
+/// Sends bytes (at least one) and with them descriptors, if there are any, [`FDS`] at most.
 pub fn send_fds(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if fds.is_empty() {
+        return send(socket, message);
+    }
     let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     send_with(socket, message, &[ControlMessage::ScmRights(&fds)])
 }

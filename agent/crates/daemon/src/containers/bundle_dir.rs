@@ -28,17 +28,24 @@ pub struct Shim {
 
 /// Looks at every bundle.
 pub fn find_all(layout: &Layout) -> io::Result<Vec<(ContainerId, Held)>> {
+    let mut found = Vec::new();
+    for container in containers(layout)? {
+        let held = find(layout, &container)?;
+        found.extend(held.map(|held| (container, held)));
+    }
+    Ok(found)
+}
+
+/// Those that have a bundle.
+pub fn containers(layout: &Layout) -> io::Result<Vec<ContainerId>> {
     let entries = match fs::read_dir(layout.bundles()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut found = Vec::new();
     for entry in entries {
-        let name = entry?.file_name();
         // Nothing else is ever put there; what is there all the same is not ours to judge.
-        let Some(container) = name.to_str().and_then(|name| ContainerId::parse(name).ok()) else { continue };
-        let held = find(layout, &container)?;
-        found.extend(held.map(|held| (container, held)));
+        found.extend(entry?.file_name().to_str().and_then(|name| ContainerId::parse(name).ok()));
     }
     Ok(found)
 }

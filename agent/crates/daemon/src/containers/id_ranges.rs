@@ -6,9 +6,8 @@
 
 use super::bundle_dir;
 use edgelet_types::config::{IDS_OF_WORKLOAD, IdRange};
-use edgelet_types::{ContainerId, Fault, Layout, Reason};
+use edgelet_types::{Fault, Layout, Reason};
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -43,14 +42,8 @@ impl IdRanges {
 }
 
 fn taken(layout: &Layout) -> io::Result<BTreeSet<u32>> {
-    let entries = match fs::read_dir(layout.bundles()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        entries => entries?,
-    };
     let mut taken = BTreeSet::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        let Some(container) = name.to_str().and_then(|name| ContainerId::parse(name).ok()) else { continue };
+    for container in bundle_dir::containers(layout)? {
         taken.extend(bundle_dir::order(layout, &container)?.and_then(|order| order.first_id));
     }
     Ok(taken)
