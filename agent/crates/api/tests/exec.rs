@@ -93,6 +93,26 @@ fn input_reaches_the_program_and_its_end_too() {
 }
 
 #[test]
+fn what_a_program_said_that_ended_before_its_input_did_arrives_whole() {
+    let server = Server::start();
+    // The server goes before the input comes, and while it comes.
+    for unread in [false, true] {
+        let (_, mut attached) = open(&server, &request(false, &["sh", "-c", "echo out; exit 7"]));
+        if unread {
+            attached.input(b"nobody reads this").expect("no error");
+        }
+        common::eventually("the server hangs up", || {
+            let mut fds = [PollFd::new(attached.as_fd(), PollFlags::POLLHUP)];
+            poll(&mut fds, PollTimeout::ZERO).expect("poll") == 1
+        });
+        attached.input(b"nobody reads this").expect("no error");
+        attached.end_input().expect("no error");
+        assert!(!attached.is_busy());
+        assert_eq!(finish(&mut attached), ("out\n".into(), String::new(), Some(7)));
+    }
+}
+
+#[test]
 fn a_character_cut_in_two_arrives_whole() {
     let server = Server::start();
     // The reader says `go` for the second half, so that the halves cannot be read as one.

@@ -4,8 +4,9 @@
 use super::error::ClientError;
 use super::socket::{Socket, failed};
 use crate::wire::{ExecControlFrame, ExecFrame};
-use std::io::ErrorKind::WouldBlock;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset, WouldBlock};
 use std::os::fd::{AsFd, BorrowedFd};
+use tungstenite::error::ProtocolError;
 use tungstenite::{Error, Message};
 
 /// The conversation with a program. Wait on its descriptor: for readable always, and for writable while
@@ -44,17 +45,17 @@ impl Attached {
                         .map(Incoming::Frame)
                         .map_err(|error| ClientError::Protocol(error.to_string()));
                 }
-                Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                    return Ok(Incoming::Closed);
-                }
+                Ok(Message::Close(_)) => return Ok(Incoming::Closed),
                 Ok(_) => {}
                 Err(Error::Io(error)) if error.kind() == WouldBlock => return Ok(Incoming::Nothing),
+                Err(error) if is_hang_up(&error) => return Ok(Incoming::Closed),
                 Err(error) => return Err(failed(error)),
             }
         }
     }
 
-    /// Gives the program input. Not to be called while busy.
+    /// Gives the program input. Not to be called while busy. Once the server has hung up, input is dropped:
+    /// what it said before, such as the exit code, is still to be received.
     pub fn input(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         self.send(Message::binary(bytes.to_vec()))
     }
@@ -79,6 +80,7 @@ impl Attached {
         self.busy = match self.socket.flush() {
             Ok(()) => false,
             Err(Error::Io(error)) if error.kind() == WouldBlock => true,
+            Err(error) if is_hang_up(&error) => false,
             Err(error) => return Err(failed(error)),
         };
         Ok(())
@@ -93,9 +95,20 @@ impl Attached {
         match self.socket.write(message) {
             // The message has been queued all the same.
             Err(Error::Io(error)) if error.kind() == WouldBlock => {}
+            Err(error) if is_hang_up(&error) => return Ok(()),
             written => written.map_err(failed)?,
         }
         self.flush()
+    }
+}
+
+/// Whether the other side is gone: politely, or with our last words unread.
+fn is_hang_up(error: &Error) -> bool {
+    match error {
+        Error::Io(error) => matches!(error.kind(), BrokenPipe | ConnectionReset),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => true,
+        Error::ConnectionClosed | Error::AlreadyClosed => true,
+        _ => false,
     }
 }
 
