@@ -253,10 +253,15 @@ impl AsFd for Child {
     }
 }
 
-/// Opens a process by id.
+/// Opens a process by id; `ESRCH` when there is none.
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: no pointers are passed.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) });
+    let fd = fd.map_err(|error| match error {
+        // The id is a thread's by now, or its process is just being collected: EINVAL before Linux 6.15.
+        Errno::ENOENT | Errno::EINVAL => Errno::ESRCH,
+        other => other,
+    })?;
     let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel just returned this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -410,6 +415,13 @@ mod tests {
     fn started(script: &str) -> Child {
         let child = std::process::Command::new("sh").args(["-c", script]).spawn().expect("a shell");
         Child::adopt(child.id().cast_signed()).expect("adopt")
+    }
+
+    #[test]
+    fn a_number_that_is_now_a_threads_is_no_process() {
+        // The test harness runs this function on a second thread.
+        let error = pidfd_open(nix::unistd::gettid().as_raw()).expect_err("a thread");
+        assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
     }
 
     #[test]
