@@ -67,7 +67,6 @@ impl Config {
         let root = spec.root.as_ref().ok_or_else(|| invalid("root is missing"))?;
         let root = bundle.join(root.path());
         let mut linux = spec.linux.take().unwrap_or_default();
-        let process = spec.process.as_ref().ok_or_else(|| invalid("process is missing"))?;
         let namespaces = Namespaces::parse(&linux)?;
         sysctl::check(&linux, &namespaces)?;
         hooks::check(spec.hooks.as_ref()).map_err(invalid)?;
@@ -86,7 +85,11 @@ impl Config {
         Ok(Self {
             namespaces,
             mounts,
-            program: Program::parse(process).map_err(invalid)?,
+            program: spec
+                .process
+                .as_ref()
+                .map_or_else(|| Ok(Program::absent()), Program::parse)
+                .map_err(invalid)?,
             net_devices,
             nature: Nature::parse(&linux).map_err(invalid)?,
             filter: linux.seccomp.as_ref().map(Filter::compile).transpose()?,

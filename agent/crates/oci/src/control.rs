@@ -1,7 +1,7 @@
 //! Looking at containers, signalling, pausing and deleting them.
 
 use crate::Id;
-use crate::cgroup::{Cgroup, Statistics};
+use crate::cgroup::{Cgroup, Statistics, daemons_group};
 use crate::error::{ControlError, During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::record::{self, Entry, Record};
@@ -127,9 +127,11 @@ pub(crate) fn delete(runtime: &Runtime, id: &Id, force: bool) -> Result<(), Cont
     }
 }
 
-/// Ends what runs in the group that a container of this name has unless it asked for another one.
+/// Ends what runs in the group that a container of the daemon has. Any other group of this name is somebody else's.
 fn remove_unrecorded(id: &Id) -> Result<(), ControlError> {
-    let cgroup = Cgroup::new(None, id).map_err(|reason| ControlError::Record { id: id.clone(), reason })?;
+    let group = daemons_group(id.as_str());
+    let cgroup =
+        Cgroup::new(Some(&group), id).map_err(|reason| ControlError::Record { id: id.clone(), reason })?;
     Ok(cgroup.remove()?)
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 /// User, groups and capabilities. No id is the special value that means "leave as it is".
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 /// A program that was found, with everything prepared that can fail early.
 #[derive(Debug)]
 pub(crate) struct Launch {
-    path: PathBuf,
+    /// Absent where the configuration names no program.
+    path: Option<PathBuf>,
     arguments: Vec<CString>,
     environment: Vec<CString>,
     /// For labels, if there are any; to be opened while there are rights to.
@@ -35,7 +36,7 @@ impl Launch {
             env.push(format!("HOME={}", home_of(program.identity.uid)));
         }
         Ok(Self {
-            path: executable::find(&program.args[0], &env)?,
+            path: program.args.first().map(|name| executable::find(name, &env)).transpose()?,
             arguments: c_strings(&program.args)?,
             environment: c_strings(&env)?,
             procfs: (!program.labels.is_empty()).then(Procfs::open).transpose().during("open procfs")?,
@@ -67,10 +68,12 @@ impl Launch {
 
     /// The end.
     pub(crate) fn execute(self, program: &Program) -> Result<Infallible, SpawnError> {
-        let path =
-            CString::new(self.path.into_os_string().into_vec()).map_err(io::Error::from).during("exec")?;
+        let (Some(path), Some(name)) = (self.path, program.args.first()) else {
+            return Err(io::Error::other("the configuration has no process")).during("exec");
+        };
+        let path = CString::new(path.into_os_string().into_vec()).map_err(io::Error::from).during("exec")?;
         let error = nix::unistd::execve(&path, &self.arguments, &self.environment);
-        error.map_err(|error| executable::refused(&program.args[0], error.into(), ""))
+        error.map_err(|error| executable::refused(name, error.into(), ""))
     }
 
     fn become_user(&self, program: &Program, filter: Option<&Guarded<'_>>) -> Result<(), SpawnError> {

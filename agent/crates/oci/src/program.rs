@@ -9,9 +9,9 @@ use oci_spec::runtime::PosixRlimitType;
 use std::path::PathBuf;
 
 /// What is executed, as whom, and within which limits. Every value has been checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Program {
-    /// The first is what is looked up.
+    /// The first is what is looked up. None at all where there is no program.
     pub(crate) args: Vec<String>,
     /// `NAME=value`, as given.
     pub(crate) env: Vec<String>,
@@ -44,6 +44,11 @@ pub(crate) struct Limit {
 }
 
 impl Program {
+    /// None: a container can be created without one, and not be started.
+    pub(crate) fn absent() -> Self {
+        Self { cwd: "/".into(), umask: DEFAULT_UMASK, ..Self::default() }
+    }
+
     /// Checks a process; the answer to a bad one is what is wrong with it.
     pub(crate) fn parse(process: &Process) -> Result<Self, String> {
         let args = process.args.clone().unwrap_or_default();

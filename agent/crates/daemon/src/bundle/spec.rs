@@ -97,7 +97,7 @@ pub fn spec(workload: &Workload, image: &RunConfig, facts: &Facts<'_>) -> Result
     let capabilities = capabilities::of(wanted)?;
     let mut linux = json!({
         "namespaces": namespaces(workload),
-        "cgroupsPath": format!("/edgelet/{}", facts.container),
+        "cgroupsPath": edgelet_oci::daemons_group(facts.container.as_str()),
         "resources": resources::resources(workload, facts),
         "devices": resources::devices(facts),
         "sysctl": wanted.sysctls,

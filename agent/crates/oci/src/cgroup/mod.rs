@@ -26,6 +26,11 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use trees::{Tree, Trees, Version};
 
+/// Where the daemon wants the groups of a container of its own, whose name nobody else gives.
+pub fn daemons_group(container: &str) -> PathBuf {
+    Path::new("/edgelet").join(container)
+}
+
 /// A container's control groups, by their path below the root of each tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cgroup {
@@ -36,11 +41,11 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Where the configuration wants it, or `/edgelet/ID`.
+    /// Where the configuration wants it, or `/ID`, as other runtimes have it.
     pub(crate) fn new(wanted: Option<&Path>, id: &Id) -> Result<Self, String> {
         let path = match wanted.filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => path.to_owned(),
-            None => Path::new("/edgelet").join(id.as_str()),
+            None => Path::new("/").join(id.as_str()),
         };
         let names = path.components().filter(|part| !matches!(part, Component::RootDir));
         if names.clone().count() == 0 || !names.clone().all(|part| matches!(part, Component::Normal(_))) {
@@ -364,7 +369,7 @@ mod tests {
     fn a_path_names_a_group_below_the_root() {
         let id = Id::parse("x").expect("id");
         let path = |text: &str| Cgroup::new(Some(Path::new(text)), &id).map(|cgroup| cgroup.path).ok();
-        assert_eq!(path(""), Some(PathBuf::from("/edgelet/x")));
+        assert_eq!(path(""), Some(PathBuf::from("/x")));
         assert_eq!(path("a/b"), Some(PathBuf::from("/a/b")));
         assert_eq!(path("/a/b/"), Some(PathBuf::from("/a/b")));
         for bad in ["/", "..", "/a/../../b"] {

@@ -38,6 +38,20 @@ fn limits_are_set_and_processes_are_inside() {
 }
 
 #[test]
+fn without_a_path_the_group_is_called_as_the_container_is() {
+    let bundle = Bundle::args(&["sleep", "100"]).with(|config| {
+        config["linux"].as_object_mut().expect("an object").remove("cgroupsPath");
+    });
+    bundle.create().good();
+    let pid = bundle.pid().to_string();
+    assert!(!bundle.cgroups().is_empty());
+    for group in bundle.cgroups() {
+        let inside = fs::read_to_string(group.join("cgroup.procs")).expect("cgroup.procs");
+        assert_eq!(inside.trim(), pid, "{group:?}");
+    }
+}
+
+#[test]
 fn a_limit_of_a_controller_that_is_missing_is_an_error_and_others_are_not() {
     // Version 2 has no such controller.
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");

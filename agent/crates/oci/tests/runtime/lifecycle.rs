@@ -66,6 +66,23 @@ fn a_program_that_ends_at_once_never_hangs_run() {
     }
 }
 
+/// "This property is REQUIRED when start is called" (OCI runtime-spec 1.3, config.md, "Process").
+#[test]
+fn a_container_without_a_process_can_be_created_and_not_be_started() {
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        config.as_object_mut().expect("an object").remove("process");
+    });
+    bundle.create().good();
+    assert_eq!(bundle.status(), "created");
+    let error = bundle.verb("start").bad();
+    assert!(!is_ours() || error.contains("the configuration has no process"), "{error}");
+    bundle.wait();
+    assert_eq!(bundle.status(), "stopped");
+    bundle.verb("delete").good();
+    bundle.run().bad();
+    assert!(bundle.cgroups().is_empty());
+}
+
 #[test]
 fn verbs_in_the_wrong_state_fail_and_change_nothing() {
     let bundle = Bundle::args(&["sleep", "100"]);
