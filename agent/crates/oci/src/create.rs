@@ -270,13 +270,13 @@ fn set_up(
     config.namespaces.map_ids(child.pid())?;
     config.net_devices.hand_over(child.pid())?;
     channel.go_as(child.pid())?;
-    channel.expect(Report::Furnished, STEP_LIMIT)?;
-
-    let creating = record.state(Status::Creating, child.pid());
-    // "After step 2 in the lifecycle" (runtime.md, "State"): what older hooks look for.
-    hooks::run(hooks, Moment::Prestart, &record.state(Status::Created, child.pid()))?;
-    hooks::run(hooks, Moment::CreateRuntime, &creating)?;
-    channel.go()?;
+    if hooks::are_run_by_creator(hooks) {
+        channel.expect(Report::Furnished, STEP_LIMIT)?;
+        // "After step 2 in the lifecycle" (runtime.md, "State"): what older hooks look for.
+        hooks::run(hooks, Moment::Prestart, &record.state(Status::Created, child.pid()))?;
+        hooks::run(hooks, Moment::CreateRuntime, &record.state(Status::Creating, child.pid()))?;
+        channel.go()?;
+    }
     channel.expect(Report::Ready, STEP_LIMIT + hooks::limit(hooks, Moment::CreateContainer))?;
 
     constrain(&config.program, child.pid())?;

@@ -75,6 +75,12 @@ const ALL: [Moment; 6] = [
     Moment::Poststop,
 ];
 
+/// Whether anybody has to wait while the creator runs hooks.
+pub(crate) fn are_run_by_creator(hooks: Option<&Hooks>) -> bool {
+    let moments = [Moment::Prestart, Moment::CreateRuntime];
+    hooks.is_some_and(|hooks| moments.iter().any(|moment| !moment.of(hooks).is_empty()))
+}
+
 /// Runs the hooks of a moment in order, in the calling process's namespaces; stops at the first that
 /// fails. They have no environment but their own.
 pub(crate) fn run(hooks: Option<&Hooks>, moment: Moment, state: &State) -> Result<(), SpawnError> {

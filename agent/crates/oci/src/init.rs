@@ -122,9 +122,11 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     let umask = set_umask(0);
     let rootfs =
         Rootfs::furnish(config, &birth.cgroups, std::mem::take(&mut birth.prepared), birth.devices.take())?;
-    channel.report(&Report::Furnished)?;
-    // The creator runs prestart and createRuntime hooks, which may count on the mounts.
-    channel.wait_for_go()?;
+    // Hooks of the creator may count on the mounts.
+    if hooks::are_run_by_creator(config.spec.hooks.as_ref()) {
+        channel.report(&Report::Furnished)?;
+        channel.wait_for_go()?;
+    }
 
     sysctl::apply(&config.linux)?;
     if let Some(socket) = birth.console.take() {

@@ -37,6 +37,7 @@ pub fn in_a_fork<T: Serialize + DeserializeOwned>(
     relay.until_readable(answer.as_fd(), None);
     let mut text = Vec::new();
     File::from(answer).read_to_end(&mut text).map_err(failed("hear from the fork"))?;
+    // Also because only then what it started is this process's child.
     let end = child.wait().map_err(failed("wait for the fork"))?;
     serde_json::from_slice(&text)
         .unwrap_or_else(|_| Err(Fault::new(Reason::Internal, format!("the fork died, code {}", end.code()))))

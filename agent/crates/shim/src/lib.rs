@@ -1,9 +1,10 @@
 //! `edgelet-shim`: the process that holds one container.
 //!
 //! It is a copy of a small process that the daemon keeps for this ([`zygote`]). It starts the container
-//! through the runtime library, owns the container's output and its exit status, and outlives the daemon: the daemon may be killed, updated or restarted without any effect on the
-//! container. There is one shim per running container, so it is small: one thread, no runtime, and
-//! the creation of a container, which needs memory, happens in a short-lived fork.
+//! through the runtime library, owns the container's output and its exit status, and outlives the daemon:
+//! the daemon may be killed, updated or restarted without any effect on the container. There is one shim
+//! per running container, so it is small: one thread, no runtime, and the creation of a container, which
+//! needs memory, happens in a short-lived fork.
 //!
 //! What it is not: it decides nothing. It does not restart, stop or remove; the daemon does.
 //!
