@@ -213,8 +213,17 @@ fn build(
     };
     let (child, born_inside) = spawn(&config.namespaces, birthplace, birth, &channel, theirs)?;
     cgroup.admit(child.pid(), born_inside, config.limits.as_ref()).inspect_err(|_| end(&child))?;
-    set_up(entry, record, config, options, &channel, &child).inspect_err(|_| end(&child))?;
+    set_up(entry, record, config, options, &channel, &child).map_err(|error| {
+        end(&child);
+        of_memory(cgroup).unwrap_or(error)
+    })?;
     Ok((channel, child))
+}
+
+/// Whether it was for want of memory that the new process ended; it cannot say so itself.
+fn of_memory(cgroup: &Cgroup) -> Option<SpawnError> {
+    let message = "the memory limit is too low for the start: the kernel killed the new process";
+    cgroup.oom_killed().unwrap_or(false).then(|| SpawnError::Cgroup(message.to_owned()))
 }
 
 /// It may have ended by itself; and nothing may be left when a creation has failed.

@@ -229,6 +229,9 @@ impl MountPlan {
             true => root.mkdir_all(&self.destination, 0o755)?.into(),
             false => rootfs::file_at(root, &self.destination)?,
         };
+        if !is_directory && rootfs::kind_of(target.as_fd())? == libc::S_IFDIR {
+            return Err(io::Error::other("the source is no directory, and the destination is one"));
+        }
         self.keep_out_of_proc(target.as_fd(), Some(tree.as_fd()))?;
         self.hang(tree, target.as_fd())
     }

@@ -37,6 +37,21 @@ fn limits_are_set_and_processes_are_inside() {
     }
 }
 
+/// The kernel kills the new process, which cannot say why it ended.
+#[test]
+fn a_memory_limit_that_is_too_low_for_the_start_is_called_so() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    if !mounts.lines().any(|line| line.contains(" - cgroup ") && line.contains("memory")) {
+        return;
+    }
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        config["linux"]["resources"]["memory"] = json!({"limit": 4 << 10});
+    });
+    let error = bundle.create().bad();
+    assert!(!is_ours() || error.contains("memory limit is too low"), "{error}");
+    assert!(bundle.cgroups().is_empty());
+}
+
 #[test]
 fn without_a_path_the_group_is_called_as_the_container_is() {
     let bundle = Bundle::args(&["sleep", "100"]).with(|config| {

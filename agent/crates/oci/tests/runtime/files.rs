@@ -38,6 +38,18 @@ fn bind_mounts_show_files_and_directories_with_their_options() {
 }
 
 #[test]
+fn a_file_cannot_be_bound_over_a_directory() {
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        add_mount(
+            config,
+            json!({"destination": "/bin", "type": "bind", "source": "/etc/hostname", "options": ["bind"]}),
+        );
+    });
+    let error = bundle.create().bad();
+    assert!(!is_ours() || error.contains("mount /bin: the source is no directory"), "{error}");
+}
+
+#[test]
 fn a_recursive_option_reaches_what_is_mounted_below() {
     if !is_ours() {
         return; // Newer than the runtimes of Debian 12.
