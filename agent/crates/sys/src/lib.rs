@@ -11,6 +11,7 @@ pub mod fsinfo;
 pub mod place;
 mod remove;
 pub mod root;
+pub mod walk;
 pub mod xattr;
 
 pub mod bpf;

@@ -3,7 +3,7 @@
 
 use super::{Cgroup, failed, write};
 use crate::error::SpawnError;
-use edgelet_sys::process;
+use edgelet_sys::{process, walk};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -68,7 +68,7 @@ impl Cgroup {
             scope.stop()?;
         }
         // The usual case: everything in them has ended.
-        let left = remove_all(self.trees.iter().map(|tree| tree.directory(&self.path)))?;
+        let mut left = remove_all(self.trees.iter().map(|tree| tree.directory(&self.path)))?;
         if left.is_empty() {
             return Ok(());
         }
@@ -76,9 +76,11 @@ impl Cgroup {
         let mut pause = FIRST_PAUSE;
         loop {
             self.kill().map_err(failed)?;
-            let mut busy = Vec::new();
-            left.iter().try_for_each(|directory| remove_tree(directory, &mut busy)).map_err(failed)?;
-            if busy.is_empty() {
+            for directory in &left {
+                walk::remove_below(directory).map_err(failed)?;
+            }
+            left = remove_all(left.into_iter())?;
+            if left.is_empty() {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -167,18 +169,20 @@ fn processes(directories: &[PathBuf]) -> io::Result<BTreeSet<i32>> {
 }
 
 fn collect_processes(directory: &Path, found: &mut BTreeSet<i32>) -> io::Result<()> {
-    let lines = match fs::read_to_string(directory.join("cgroup.procs")) {
-        Ok(lines) => lines,
-        // Removed meanwhile, or a threaded group of version 2, whose processes are listed above it.
-        Err(error)
-            if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)) =>
-        {
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
-    found.extend(lines.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
-    children(directory)?.iter().try_for_each(|child| collect_processes(child, found))
+    walk::each(directory, |group| {
+        let lines = match walk::read_in(group, c"cgroup.procs") {
+            Ok(lines) => lines,
+            // Removed meanwhile, or a threaded group of version 2, whose processes are listed above it.
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        found.extend(lines.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+        Ok(())
+    })
 }
 
 /// Removes groups that are empty; the answer is those that are not.
@@ -196,33 +200,4 @@ fn remove_all(directories: impl Iterator<Item = PathBuf>) -> Result<Vec<PathBuf>
         }
     }
     Ok(left)
-}
-
-/// Removes a group and those below; what is busy goes to `left`.
-fn remove_tree(directory: &Path, left: &mut Vec<PathBuf>) -> io::Result<()> {
-    for child in children(directory)? {
-        remove_tree(&child, left)?;
-    }
-    match fs::remove_dir(directory) {
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => left.push(directory.to_owned()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    Ok(())
-}
-
-fn children(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut directories = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            directories.push(entry.path());
-        }
-    }
-    Ok(directories)
 }
