@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 /// What the new process reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// A helper made the process; this is its id.
-    Made(i32),
+    /// A helper made the process; this is its id, and whether it began in its group of version 2.
+    Made { pid: i32, inside: bool },
     /// It is in its namespaces, and has its mounts.
     Furnished,
     /// Everything is set up but the last steps.
@@ -84,15 +84,19 @@ impl Channel {
         pid.map_err(|_| io::Error::from(io::ErrorKind::InvalidData)).during(WAITING)
     }
 
+    /// By the plainest call, as all that a new process says and hears: a filter may be in force by now.
     fn hear(&self) -> Result<Vec<u8>, SpawnError> {
-        let message = socket::receive(self.socket.as_fd(), LIMIT).during(WAITING)?;
-        message.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof)).during(WAITING)
+        let mut message = [0; LIMIT];
+        match nix::unistd::read(self.socket.as_raw_fd(), &mut message).during(WAITING)? {
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)).during(WAITING),
+            length => Ok(message[..length].to_vec()),
+        }
     }
 
     /// Tells the creator.
     pub(crate) fn report(&self, report: &Report) -> Result<(), SpawnError> {
         let message = serde_json::to_vec(report).map_err(io::Error::other).during("report")?;
-        socket::send(self.socket.as_fd(), &message).during("report")
+        nix::unistd::write(&self.socket, &message).map(drop).during("report")
     }
 
     /// Tells the creator why nothing comes of it. Nobody may be listening any more.
@@ -102,7 +106,6 @@ impl Channel {
         let Ok(message) = serde_json::to_vec(&Report::Failed { message, errno: failure.errno }) else {
             return;
         };
-        // By the plainest call: the filter of a program that could not be executed is in force by now.
         let _ = nix::unistd::write(&self.socket, &message);
     }
 

@@ -76,6 +76,7 @@ impl Config {
         if is_set(&linux.rootfs_propagation) {
             root_propagation(linux.rootfs_propagation.as_deref().unwrap_or_default())?;
         }
+        check_without_mounts(&spec, &linux, &namespaces)?;
         let mounts = spec.mounts.iter().flatten().map(|mount| {
             let plan = MountPlan::parse(mount, &bundle)?;
             plan.check(&namespaces).map(|()| plan)
@@ -113,6 +114,18 @@ impl Config {
     /// Whether the root is made read-only at the end.
     pub(crate) fn read_only(&self) -> bool {
         self.spec.root.as_ref().and_then(|root| root.readonly()).unwrap_or(false)
+    }
+}
+
+/// What protects paths are mounts.
+fn check_without_mounts(spec: &Spec, linux: &Linux, namespaces: &Namespaces) -> Result<(), CreateError> {
+    let listed = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(|paths| !paths.is_empty());
+    let read_only = spec.root.as_ref().and_then(|root| root.readonly()).unwrap_or(false);
+    match read_only || listed(&linux.masked_paths) || listed(&linux.readonly_paths) {
+        true if !namespaces.has(Kind::Mount) => {
+            Err(invalid("root.readonly, linux.maskedPaths and linux.readonlyPaths need a mount namespace"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looking at containers, signalling, pausing and deleting them.
 
 use crate::Id;
-use crate::cgroup::{Cgroup, Statistics, daemons_group};
+use crate::cgroup::{Cgroup, Statistics};
 use crate::error::{ControlError, During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::record::{self, Entry, Record};
@@ -22,7 +22,7 @@ pub(crate) fn state(runtime: &Runtime, id: &Id) -> Result<State, ControlError> {
 /// See [`Runtime::list`].
 pub(crate) fn list(runtime: &Runtime) -> Result<Vec<State>, ControlError> {
     let mut states = Vec::new();
-    for id in record::ids(runtime.root()).during("read state root")? {
+    for id in record::ids(runtime.root()).during(format!("read state root {}", runtime.root().display()))? {
         match state(runtime, &id) {
             Ok(state) => states.push(state),
             // Deleted meanwhile, or not yet written.
@@ -76,6 +76,8 @@ pub(crate) fn freeze(runtime: &Runtime, id: &Id, frozen: bool) -> Result<(), Con
         true => (&[Status::Running, Status::Created][..], "pause"),
         false => (&[Status::Paused][..], "resume"),
     };
+    // Who comes into it just now has to be in, or would be caught halfway.
+    let _quiet = frozen.then(|| entry.keep_out()).transpose()?;
     match entry.status(&record)?.0 {
         status if wanted.contains(&status) => Ok(record.existing_cgroup(id)?.freeze(frozen)?),
         status => Err(ControlError::WrongState { id: id.clone(), status, verb }),
@@ -121,27 +123,22 @@ pub(crate) fn statistics(runtime: &Runtime, id: &Id) -> Result<Statistics, Contr
 pub(crate) fn delete(runtime: &Runtime, id: &Id, force: bool) -> Result<(), ControlError> {
     let entry = Entry::new(runtime.root(), id);
     match delete_held(&entry, id, force) {
-        // A reboot of `/run` alone, so to speak: the record is gone, and what it was of may live on.
-        Err(ControlError::NotFound(_)) if force => remove_unrecorded(id),
+        Err(ControlError::NotFound(_)) if force => Ok(()),
         other => other,
     }
-}
-
-/// Ends what runs in the group that a container of the daemon has. Any other group of this name is somebody else's.
-fn remove_unrecorded(id: &Id) -> Result<(), ControlError> {
-    let group = daemons_group(id.as_str());
-    let cgroup =
-        Cgroup::new(Some(&group), id).map_err(|reason| ControlError::Record { id: id.clone(), reason })?;
-    Ok(cgroup.remove()?)
 }
 
 fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> {
     let _held = entry.hold()?;
     let record = match entry.read() {
         Ok(record) => record,
-        // A creator that was killed before it wrote anything, or a record that nobody understands.
-        Err(ControlError::NotFound(_) | ControlError::Record { .. }) if force => {
-            remove_unrecorded(id)?;
+        // A creator that was killed before it made anything.
+        Err(ControlError::NotFound(_)) if force => return Ok(entry.remove().during("remove state")?),
+        // A record that nobody understands, of a container that may run.
+        Err(error @ ControlError::Record { .. }) if force => {
+            let Some(cgroup) = entry.cgroup_at_least(id) else { return Err(error) };
+            log::warn!("{error}; what is in {} ends", cgroup.path().display());
+            cgroup.remove()?;
             return Ok(entry.remove().during("remove state")?);
         }
         Err(error) => return Err(error),

@@ -9,6 +9,7 @@ use crate::error::{ControlError, CreateError, During, RunError, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::init::{self, Birth};
 use crate::labels::Modules;
+use crate::launch::hand_over_streams;
 use crate::namespaces::Namespaces;
 use crate::options::CreateOptions;
 use crate::program::Program;
@@ -16,7 +17,7 @@ use crate::record::{Entry, Held, Record};
 use crate::rootfs::Way;
 use crate::runtime::{Runtime, State, Status};
 use crate::seccomp::Introduction;
-use crate::stand_in::spawn_inside;
+use crate::stand_in::{Entrance, gains_rights_by_entering};
 use crate::start;
 use crate::sysctl;
 use edgelet_sys::kernel;
@@ -94,6 +95,13 @@ fn understand(options: &CreateOptions) -> Result<(Config, Cgroup), CreateError> 
     kernel::check().map_err(|error| CreateError::Environment(error.to_string()))?;
     let mut config = Config::load(&options.bundle)?;
     config.label(Modules::find());
+    if gains_rights_by_entering()
+        && config.namespaces.clone_flags() != 0
+        && !config.namespaces.has(Kind::User)
+    {
+        let message = "linux.namespaces needs a user namespace where the caller is not root";
+        return Err(CreateError::Config(message.to_owned()));
+    }
     config.program.env.extend_from_slice(&options.env);
     console::check(config.program.terminal, options.console.as_ref()).map_err(CreateError::Config)?;
     let wanted = config.linux.cgroups_path.as_deref();
@@ -112,11 +120,15 @@ fn understand(options: &CreateOptions) -> Result<(Config, Cgroup), CreateError> 
 /// Makes the id this container's, and keeps others away from it while it is being made.
 fn claim(runtime: &Runtime, options: &CreateOptions, cgroup: &Cgroup) -> Result<(Entry, Held), CreateError> {
     let entry = Entry::new(runtime.root(), &options.id);
-    let made = entry.make_and_hold().during("make state directory").map_err(CreateError::from)?;
+    let made = entry
+        .make_and_hold()
+        .during(format!("make state directory in {}", runtime.root().display()))
+        .map_err(CreateError::from)?;
     let Some(held) = made else { return Err(CreateError::Exists(options.id.clone())) };
     match entry.read() {
         Ok(earlier) => clear_abandoned(&entry, &earlier, options)?,
-        Err(ControlError::NotFound(_)) => {}
+        // There may be a configuration, of a creation that was cut just then.
+        Err(ControlError::NotFound(_)) => entry.clear().during("clear state directory")?,
         // Whatever it is, it is somebody's container.
         Err(error) => return Err(error.into()),
     }
@@ -171,6 +183,7 @@ fn build(
     start: Start,
 ) -> Result<(Channel, Child), SpawnError> {
     sysctl::check_joined(&config.linux, &config.namespaces)?;
+    hand_over_streams(config, &config.program)?;
     // Before anything exists, so that an interrupted create can be cleared by whoever finds this.
     entry.write_config(&config.text).during("keep configuration")?;
     entry.write(record).during("write state")?;
@@ -195,7 +208,11 @@ fn build(
             .collect::<Result<_, _>>()?,
         devices: devices::make_ahead(config)?,
         mounts: config.namespaces.open(Kind::Mount)?,
-        way: if options.no_pivot { Way::Move } else { Way::Pivot },
+        // Where the root is: the new process may not be able to walk there.
+        way: match options.no_pivot {
+            true => Way::Move(config.root.canonicalize().during("find root")?),
+            false => Way::Pivot,
+        },
         doors: Doors::default(),
         preserve_fds: options.preserve_fds,
         keep_keyring: options.keep_keyring,
@@ -226,11 +243,17 @@ fn of_memory(cgroup: &Cgroup) -> Option<SpawnError> {
     cgroup.oom_killed().unwrap_or(false).then(|| SpawnError::Cgroup(message.to_owned()))
 }
 
-/// It may have ended by itself; and nothing may be left when a creation has failed.
+/// It may have ended by itself; and nothing may be left when a creation has failed. One that is suspended ends when it is
+/// resumed, for which nobody waits here.
 pub(crate) fn end(child: &Child) {
     let _ = child.signal(libc::SIGKILL);
-    let _ = child.wait();
+    if child.ended_within(DEATH_LIMIT).unwrap_or(false) {
+        let _ = child.wait();
+    }
 }
+
+/// How long a process may take to die of SIGKILL.
+const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
 /// Starts the first process, in its group where it can be born there; the second answer is whether it was. Where
 /// a user namespace is joined, that comes first, because the other new namespaces must belong to it.
@@ -257,14 +280,13 @@ fn spawn(
             None => process::spawn(flags, live).map(|child| (child, false)),
         }
         .during(step)?;
-        detour.leave()?;
-        rank(program, born.0.pid()).inspect_err(|_| end(&born.0))?;
+        detour.leave().and_then(|()| rank(program, born.0.pid())).inspect_err(|_| end(&born.0))?;
         return Ok(born);
     };
-    let pid = namespaces.open(Kind::Pid)?;
-    let child = spawn_inside(user, pid, flags, program, channel, theirs, |theirs| init::live(birth, theirs))?;
-    detour.leave()?;
-    Ok((child, false))
+    let entrance = Entrance { user: Some(user), pid: namespaces.open(Kind::Pid)?, ..Entrance::default() };
+    let born = entrance.spawn(flags, program, channel, theirs, |theirs| init::live(birth, theirs))?;
+    detour.leave().inspect_err(|_| end(&born.0))?;
+    Ok(born)
 }
 
 fn set_up(

@@ -47,22 +47,28 @@ pub(crate) fn make(root: &RootDir, config: &Config, ahead: Option<Tree>) -> Resu
     for device in defaults.filter(|device| !is_listed(device)) {
         device.make(root, bind.then_some(Source::Host)).during(device.step())?;
     }
-    if let Some(ahead) = &ahead {
-        // Only what is attached can be copied from. Nothing looks there any more, and it goes away with the old root.
-        let old_root = RootDir::open(Path::new("/")).during("open the old root")?;
-        ahead.attach(old_root.as_fd()).during("attach devices")?;
-    }
-    for (number, device) in listed.iter().enumerate() {
-        let source = match &ahead {
-            Some(ahead) => Some(Source::Ahead(ahead, number)),
-            None => bind.then_some(Source::Host),
-        };
-        device.make(root, source).during(device.step())?;
+    match &ahead {
+        Some(ahead) => {
+            let source = |number| Some(Source::Ahead(ahead, number));
+            ahead.attached_meanwhile(|| make_listed(root, &listed, source)).during("attach devices")??;
+        }
+        None => make_listed(root, &listed, |_| bind.then_some(Source::Host))?,
     }
     for (link, target) in LINKS {
         make_link(root, Path::new(link), Path::new(target)).during(format!("link /{link}"))?;
     }
     Ok(())
+}
+
+fn make_listed<'a>(
+    root: &RootDir,
+    listed: &[Device],
+    source: impl Fn(usize) -> Option<Source<'a>>,
+) -> Result<(), SpawnError> {
+    listed
+        .iter()
+        .enumerate()
+        .try_for_each(|(number, device)| device.make(root, source(number)).during(device.step()))
 }
 
 fn listed(config: &Config) -> Result<Vec<Device>, SpawnError> {
@@ -86,6 +92,10 @@ impl Source<'_> {
         }
     }
 }
+
+/// The kernel has 12 and 20 bits for them, and cuts off the others.
+const MOST_MAJOR: u64 = (1 << 12) - 1;
+const MOST_MINOR: u64 = (1 << 20) - 1;
 
 /// A node to be made.
 #[derive(Debug, Clone)]
@@ -120,16 +130,15 @@ impl Device {
     }
 
     fn parse(device: &LinuxDevice) -> Result<Self, String> {
-        let number = |value: i64| {
-            let range = u32::try_from(value)
-                .map_err(|_| format!("{}: no device number {value}", device.path().display()));
-            range.map(u64::from)
+        let number = |value: i64, most: u64| match u64::try_from(value) {
+            Ok(number) if number <= most => Ok(number),
+            _ => Err(format!("{}: no device number {value}", device.path().display())),
         };
+        let major = || number(device.major(), MOST_MAJOR);
+        let minor = || number(device.minor(), MOST_MINOR);
         let node = match device.typ() {
-            LinuxDeviceType::C | LinuxDeviceType::U => {
-                Node::Char(number(device.major())?, number(device.minor())?)
-            }
-            LinuxDeviceType::B => Node::Block(number(device.major())?, number(device.minor())?),
+            LinuxDeviceType::C | LinuxDeviceType::U => Node::Char(major()?, minor()?),
+            LinuxDeviceType::B => Node::Block(major()?, minor()?),
             LinuxDeviceType::P => Node::Fifo,
             LinuxDeviceType::A => {
                 return Err(format!("{}: type a is for rules, not for nodes", device.path().display()));

@@ -7,15 +7,14 @@ use crate::create::{STEP_LIMIT, constrain, end, rank, write_pid_file};
 use crate::error::{ControlError, During, ExecError, SpawnError};
 use crate::init::become_root_inside;
 use crate::labels::Modules;
-use crate::launch::{Guarded, Launch, set_umask};
-use crate::namespaces::Detour;
+use crate::launch::{Guarded, Launch, hand_over_streams, set_umask};
 use crate::options::{Changes, ExecOptions, ExecProcess};
 use crate::program::Program;
 use crate::record::{Entry, Record};
 use crate::runtime::{Process, Runtime, Status};
 use crate::schedule::Nature;
 use crate::seccomp::{Filter, Introduction};
-use crate::stand_in::{gains_rights_by_entering, spawn_inside};
+use crate::stand_in::{Entrance, gains_rights_by_entering};
 use crate::{Id, console, identity, refuse};
 use edgelet_sys::descriptors;
 use edgelet_sys::namespace::{self, Kind};
@@ -25,15 +24,21 @@ use edgelet_sys::root::RootDir;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// See [`Runtime::exec`].
 pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<Process, ExecError> {
     process::assert_one_thread().during("start from a process with threads")?;
     let entry = Entry::new(runtime.root(), id);
     let record = entry.read()?;
+    let mut inside = Some(entry.come_in()?);
+    let mut limit = STEP_LIMIT;
     match entry.status(&record)?.0 {
         Status::Running | Status::Created => {}
-        Status::Paused if options.ignore_paused => {}
+        Status::Paused if options.ignore_paused => {
+            inside = None;
+            limit = UNTIL_RESUMED;
+        }
         Status::Stopped => return Err(ControlError::NotRunning(id.clone()).into()),
         status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "exec in" }.into()),
     }
@@ -48,6 +53,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         None => cgroup.beside(join.init),
     };
 
+    hand_over_streams(&config, &program)?;
     let (channel, theirs) = Channel::pair()?;
     let decider = config.filter.as_ref().and_then(|filter| filter.decider.as_ref());
     let state = record.state(Status::Running, join.init);
@@ -56,74 +62,84 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         filter: config.filter.as_ref(),
         introduction: decider.map(|decider| Introduction::prepare(decider, state)).transpose()?,
         nature: &config.nature,
-        root: join.root,
-        in_user_namespace: join.user.is_some() || join.inside.iter().any(|(kind, _)| *kind == Kind::User),
+        mount: None,
+        root: None,
+        in_user_namespace: join.entrance.user.is_some()
+            || join.inside.iter().any(|(kind, _)| *kind == Kind::User),
         namespaces: join.inside,
         console: options.console.as_ref().map(|console| console.connect()).transpose()?,
         doors: cgroup.doors()?,
         preserve_fds: options.preserve_fds,
     };
-    let birthplace = match program.schedule.begins_outside() {
-        true => None,
-        false => cgroup.birthplace()?,
+    // From a user namespace there may be no right to be born there.
+    let born_outside = program.schedule.begins_outside() || join.entrance.user.is_some();
+    let group = if born_outside { None } else { cgroup.birthplace()? };
+    let entrance = Entrance { group, ..join.entrance };
+    let (child, born_inside) = match spawn(entrant, entrance, &channel, theirs) {
+        Err(error) => return Err(ended_meanwhile(&record, id).unwrap_or(error.into())),
+        Ok(born) => born,
     };
-    let (child, born_inside) = spawn(entrant, birthplace, join.pid, join.user, &channel, theirs)?;
     let finished = (|| {
         program.schedule.begin(child.pid())?;
         if !born_inside {
             cgroup.join_unified(child.pid())?;
         }
         channel.go_as(child.pid())?;
-        channel.expect(Report::Ready, STEP_LIMIT)?;
+        channel.expect(Report::Ready, limit)?;
         program.schedule.settle(child.pid())?;
         constrain(&program, child.pid())?;
         if let Some(path) = &options.pid_file {
             write_pid_file(path, child.pid())?;
         }
         channel.go()?;
-        match channel.next(STEP_LIMIT)? {
+        match channel.next(limit)? {
             None => Ok(()),
             Some(report) => Err(std::io::Error::other(format!("{report:?}"))).during("unexpected report"),
         }
     })();
+    drop(inside);
     match finished {
         Ok(()) => Ok(Process::new(child)),
         Err(error) => {
             end(&child);
-            Err(error.into())
+            Err(ended_meanwhile(&record, id).unwrap_or(error.into()))
         }
     }
 }
 
-/// Starts the process where its namespaces can be entered from, and in its group where it can be born there; the
+/// In a container that is suspended a process starts when that one is resumed: some day, at most these years.
+const UNTIL_RESUMED: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Where the container has ended, everything may have gone wrong with an exec, and that is why.
+fn ended_meanwhile(record: &Record, id: &Id) -> Option<ExecError> {
+    let lives = record.open_init().ok()?.is_some();
+    (!lives).then(|| ControlError::NotRunning(id.clone()).into())
+}
+
+/// Starts the process where it can begin among those of the container, and in its group where it can be born there; the
 /// second answer is whether it was.
 fn spawn(
     entrant: Entrant<'_>,
-    birthplace: Option<OwnedFd>,
-    pid: Option<OwnedFd>,
-    user: Option<OwnedFd>,
+    entrance: Entrance,
     channel: &Channel,
     mut theirs: Channel,
 ) -> Result<(Child, bool), SpawnError> {
     let program = entrant.program;
-    if let Some(user) = user {
-        let child = spawn_inside(user, pid, 0, program, channel, theirs, |theirs| entrant.live(theirs))?;
-        return Ok((child, false));
+    if entrance.pid.is_some() || entrance.user.is_some() {
+        return entrance.spawn(0, program, channel, theirs, |theirs| entrant.live(theirs));
     }
-    let mut detour = Detour::new();
-    if let Some(pid) = &pid {
-        detour.enter(pid, Kind::Pid).during("join pid namespace")?;
-    }
+    // Its processes are among the host's, and see the calling one, too.
+    let group = entrance.group.as_ref().map(AsFd::as_fd);
+    let entrant = Entrant { mount: entrance.mount, root: entrance.root, ..entrant };
     let live = move || {
         theirs.let_go_of_peer();
         entrant.live(theirs)
     };
-    let born = match &birthplace {
-        Some(group) => process::spawn_into(group.as_fd(), 0, live),
+    let born = match group {
+        Some(group) => process::spawn_into(group, 0, live),
         None => process::spawn(0, live).map(|child| (child, false)),
     }
     .during("start process")?;
-    detour.leave()?;
     rank(program, born.0.pid()).inspect_err(|_| end(&born.0))?;
     Ok(born)
 }
@@ -132,20 +148,16 @@ fn spawn(
 struct Join {
     /// The container's first process.
     init: i32,
-    /// Entered before there is a child.
-    pid: Option<OwnedFd>,
-    /// Entered before anything else, where there is no other way into the others.
-    user: Option<OwnedFd>,
-    /// Entered by the child, in this order.
+    /// What the process begins in; for users only where there is no other way into the others.
+    entrance: Entrance,
+    /// Entered by the process itself, in this order.
     inside: Vec<(Kind, OwnedFd)>,
-    /// Of the container, where it does not come with a mount namespace.
-    root: Option<OwnedFd>,
 }
 
 fn join(record: &Record, id: &Id) -> Result<Join, ExecError> {
     let gone = || ControlError::NotRunning(id.clone());
     let (init, held) = record.open_init().during("open init")?.ok_or_else(gone)?;
-    let mut join = Join { init: init.pid, pid: None, user: None, inside: Vec::new(), root: None };
+    let mut join = Join { init: init.pid, entrance: Entrance::default(), inside: Vec::new() };
     // The user namespace last: joining the others takes rights that are given up with it.
     for kind in Kind::ALL.into_iter().rev() {
         let theirs = Path::new("/proc").join(init.pid.to_string()).join("ns").join(kind.file());
@@ -159,11 +171,13 @@ fn join(record: &Record, id: &Id) -> Result<Join, ExecError> {
         match (same(&theirs, &ours).during(step())?, kind) {
             (true, Kind::Mount) => {
                 let root = Path::new("/proc").join(init.pid.to_string()).join("root");
-                join.root = Some(std::fs::File::open(root).during("open the container's root")?.into());
+                join.entrance.root =
+                    Some(std::fs::File::open(root).during("open the container's root")?.into());
             }
             (true, _) => {}
-            (false, Kind::Pid) => join.pid = Some(theirs),
-            (false, Kind::User) if gains_rights_by_entering() => join.user = Some(theirs),
+            (false, Kind::Pid) => join.entrance.pid = Some(theirs),
+            (false, Kind::Mount) => join.entrance.mount = Some(theirs),
+            (false, Kind::User) if gains_rights_by_entering() => join.entrance.user = Some(theirs),
             (false, kind) => join.inside.push((kind, theirs)),
         }
     }
@@ -186,9 +200,11 @@ struct Entrant<'a> {
     filter: Option<&'a Filter>,
     introduction: Option<Introduction>,
     nature: &'a Nature,
-    namespaces: Vec<(Kind, OwnedFd)>,
-    /// Entered after them, where none of them brings one.
+    /// Entered first, unless it began there.
+    mount: Option<OwnedFd>,
+    /// The same for a root, where no mount namespace brings one.
     root: Option<OwnedFd>,
+    namespaces: Vec<(Kind, OwnedFd)>,
     /// Whether one of the namespaces, entered before or among these, is for users.
     in_user_namespace: bool,
     console: Option<OwnedFd>,
@@ -211,7 +227,7 @@ impl Entrant<'_> {
     /// All that the process needs of what its creator had open.
     fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
         let namespaces = self.namespaces.iter().map(|(_, namespace)| namespace.as_fd());
-        let others = self.root.iter().chain(&self.console).map(AsFd::as_fd);
+        let others = self.mount.iter().chain(&self.root).chain(&self.console).map(AsFd::as_fd);
         let others = others.chain(self.introduction.iter().map(AsFd::as_fd));
         namespaces.chain(others).chain(self.doors.descriptors()).chain([channel.as_fd()]).collect()
     }
@@ -228,14 +244,17 @@ impl Entrant<'_> {
         let doors = self.doors;
         doors.pass()?;
         drop(doors);
-        for (kind, namespace) in &self.namespaces {
-            namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
+        if let Some(mount) = self.mount {
+            namespace::enter(mount.as_fd(), Kind::Mount).during("join mount namespace")?;
         }
         if let Some(root) = self.root {
             new_root::change_to(root.as_fd()).during("change root")?;
         }
+        for (kind, namespace) in &self.namespaces {
+            namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
+        }
         if self.in_user_namespace {
-            become_root_inside()?;
+            become_root_inside(&self.program.identity)?;
         }
         set_umask(0);
         if let Some(socket) = self.console {

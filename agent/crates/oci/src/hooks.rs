@@ -91,7 +91,7 @@ pub(crate) fn run(hooks: Option<&Hooks>, moment: Moment, state: &State) -> Resul
 /// runtime.md, "Lifecycle").
 pub(crate) fn run_all(hooks: Option<&Hooks>, moment: Moment, state: &State) {
     for hook in hooks.map(|hooks| moment.of(hooks)).unwrap_or_default() {
-        if let Err(reason) = run_one(hook, state, &[]) {
+        if let Err(reason) = run_one(hook, moment, state, &[]) {
             log::warn!("{} hook {}: {reason}", moment.name(), hook.path().display());
         }
     }
@@ -105,7 +105,7 @@ pub(crate) fn run_with(
     env: &[String],
 ) -> Result<(), SpawnError> {
     for hook in hooks.map(|hooks| moment.of(hooks)).unwrap_or_default() {
-        run_one(hook, state, env).map_err(|reason| {
+        run_one(hook, moment, state, env).map_err(|reason| {
             SpawnError::Hook(format!("{} hook {}: {reason}", moment.name(), hook.path().display()))
         })?;
     }
@@ -128,7 +128,7 @@ fn timeout(hook: &Hook) -> Duration {
     hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map_or(NO_TIMEOUT, Duration::from_secs)
 }
 
-fn run_one(hook: &Hook, state: &State, env: &[String]) -> Result<(), String> {
+fn run_one(hook: &Hook, moment: Moment, state: &State, env: &[String]) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
     // Files, not pipes: a hook that does not read, or writes much, cannot block us.
     let mut input = process::memory_file(c"state").map_err(text)?;
@@ -140,6 +140,10 @@ fn run_one(hook: &Hook, state: &State, env: &[String]) -> Result<(), String> {
     let mut args = hook.args().iter().flatten();
     if let Some(name) = args.next() {
         command.arg0(name);
+    }
+    // Where other runtimes have them, and hooks come to rely on it. The others see the container's files.
+    if !matches!(moment, Moment::CreateContainer | Moment::StartContainer) {
+        command.current_dir(&state.bundle);
     }
     command.args(args).env_clear();
     let env = hook.env().as_deref().unwrap_or(env);

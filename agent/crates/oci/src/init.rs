@@ -6,12 +6,13 @@ use crate::channel::{Channel, Report};
 use crate::config::Config;
 use crate::error::{During, SpawnError};
 use crate::hooks::{self, Moment};
+use crate::identity::Identity;
 use crate::launch::{Guarded, Launch, set_umask};
 use crate::mount_options;
 use crate::rootfs::{Rootfs, Way};
 use crate::runtime::{State, Status};
 use crate::seccomp::Introduction;
-use crate::{cgroup, console, devices, start, sysctl};
+use crate::{cgroup, console, devices, sysctl};
 use edgelet_sys::mount::Tree;
 use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::{descriptors, process, socket};
@@ -143,7 +144,7 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
     rootfs.protect(config)?;
     let propagation = config.linux.rootfs_propagation.as_deref().filter(|word| !word.is_empty());
     let propagation = propagation.and_then(|word| mount_options::root_propagation(word).ok());
-    rootfs.enter(birth.way, config, propagation)?;
+    rootfs.enter(&birth.way, propagation)?;
     if !birth.keep_keyring {
         process::new_session_keyring().during("new session keyring")?;
     }
@@ -161,7 +162,6 @@ fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnErro
 /// Everything that `start` does inside.
 fn start(birth: &Birth<'_>, launch: Launch) -> Result<Infallible, SpawnError> {
     let config = birth.config;
-    nix::sys::prctl::set_name(start::BEFORE_EXEC).during("name the process")?;
     let mut state = seen_inside(&birth.state);
     state.status = Status::Created;
     // They run as the program would, and in its environment.
@@ -186,7 +186,11 @@ fn enter_namespaces(birth: &mut Birth<'_>) -> Result<(), SpawnError> {
     let config = birth.config;
     let namespaces = &config.namespaces;
     if namespaces.has(Kind::User) {
-        become_root_inside()?;
+        become_root_inside(&config.program.identity)?;
+        if birth.is_mapped_by_its_user {
+            // That user could not join its namespaces otherwise. Nobody else is inside yet.
+            nix::sys::prctl::set_dumpable(true).during("show namespaces")?;
+        }
     }
     if let Some(mounts) = birth.mounts.take() {
         namespace::enter(mounts.as_fd(), Kind::Mount).during("join mount namespace")?;
@@ -207,17 +211,23 @@ fn enter_namespaces(birth: &mut Birth<'_>) -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// In a user namespace nobody is anybody until an id is taken; files made by nobody are refused. One that has no root
-/// is for whoever is in it from the beginning.
-pub(crate) fn become_root_inside() -> Result<(), SpawnError> {
-    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    let where_there_is_one = |taken: nix::Result<()>| match taken {
-        Err(Errno::EINVAL) => Ok(()),
-        other => other,
-    };
-    where_there_is_one(nix::unistd::setresgid(gid, gid, gid))
-        .during("become group 0 of the user namespace")?;
-    where_there_is_one(nix::unistd::setresuid(uid, uid, uid))
-        .during("become user 0 of the user namespace")?;
+/// In a user namespace nobody is anybody until an id is taken; files made by nobody are refused. Where there is no root,
+/// it is that of the program. Who is somebody from the beginning, because only that one was mapped, stays who it is.
+pub(crate) fn become_root_inside(program: &Identity) -> Result<(), SpawnError> {
+    let group = |id: u32| nix::unistd::setresgid(Gid::from_raw(id), Gid::from_raw(id), Gid::from_raw(id));
+    let user = |id: u32| nix::unistd::setresuid(Uid::from_raw(id), Uid::from_raw(id), Uid::from_raw(id));
+    become_one_of(group, [0, program.gid]).during("become group 0 of the user namespace")?;
+    become_one_of(user, [0, program.uid]).during("become user 0 of the user namespace")?;
     nix::sys::prctl::set_dumpable(false).during("hide memory")
+}
+
+/// The first that there is.
+fn become_one_of(r#become: impl Fn(u32) -> nix::Result<()>, ids: [u32; 2]) -> nix::Result<()> {
+    for id in ids {
+        match r#become(id) {
+            Err(Errno::EINVAL) => {}
+            other => return other,
+        }
+    }
+    Ok(())
 }

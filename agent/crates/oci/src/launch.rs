@@ -1,5 +1,6 @@
 //! The last steps before a program runs, shared by the first process of a container and by exec.
 
+use crate::config::Config;
 use crate::error::{During, SpawnError};
 use crate::executable;
 use crate::program::Program;
@@ -126,6 +127,15 @@ impl Guarded<'_> {
     }
 }
 
+/// The same as the new process does, where its user is known outside by another number: from inside a pipe of somebody
+/// outside cannot be given away.
+pub(crate) fn hand_over_streams(config: &Config, program: &Program) -> Result<(), SpawnError> {
+    match config.namespaces.maps().uid_outside(program.identity.uid) {
+        Some(uid) if nix::unistd::geteuid().is_root() => own_pipes(uid).during("hand over standard streams"),
+        _ => Ok(()),
+    }
+}
+
 /// Gives pipes among the standard streams to the program's user: programs reopen them by name, as
 /// `/dev/stdout`, and only the owner may.
 fn own_pipes(uid: u32) -> io::Result<()> {
@@ -138,8 +148,8 @@ fn own_pipes(uid: u32) -> io::Result<()> {
             continue;
         }
         match nix::unistd::fchown(stream, Some(Uid::from_raw(uid)), None) {
-            // From a user namespace a pipe of somebody outside cannot be given away.
-            Err(Errno::EPERM) => {}
+            // From a user namespace a pipe of somebody outside cannot be given away, nor to somebody unknown.
+            Err(Errno::EPERM | Errno::EINVAL) => {}
             other => other?,
         }
     }

@@ -68,7 +68,7 @@ mod systemd;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use cgroup::{daemons_group, mode as cgroup_mode, stats};
+pub use cgroup::{daemons_group, end_daemons_group, mode as cgroup_mode, stats};
 pub use error::{ControlError, CreateError, ExecError, InitFailure, RunError, StartError};
 pub use id::{Id, IdError};
 pub use options::{Changes, ConsoleSocket, CreateOptions, ExecOptions, ExecProcess};

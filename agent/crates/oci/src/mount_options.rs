@@ -31,6 +31,8 @@ impl Words {
             match word.as_str() {
                 // The kernel logs little about mounts; how much is nobody's business here.
                 "defaults" | "" | "silent" | "loud" => {}
+                // What they switch, file systems that have it do by themselves.
+                "iversion" | "noiversion" => {}
                 "bind" => words.bind = Some(false),
                 "rbind" => words.bind = Some(true),
                 "remount" => words.remount = true,
@@ -64,20 +66,28 @@ fn attribute(word: &str) -> Option<(Attributes, bool)> {
     word.strip_prefix('r').and_then(simple_attribute).map(|change| (change, true))
 }
 
-/// Every option word that is known here; others go to the file system.
+/// Every option word that is known here, or to every file system; others go to the file system.
 pub(crate) const OPTIONS: &[&str] = &[
+    "async",
     "atime",
     "bind",
     "defaults",
     "dev",
     "diratime",
+    "dirsync",
     "exec",
     "idmap",
+    "iversion",
+    "lazytime",
     "loud",
+    "mand",
     "noatime",
     "nodev",
     "nodiratime",
     "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
     "norelatime",
     "nostrictatime",
     "nosuid",
@@ -117,6 +127,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "strictatime",
     "suid",
     "symfollow",
+    "sync",
     "tmpcopyup",
     "unbindable",
 ];

@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     Bind { source: PathBuf, recursive: bool },
     /// New attributes for what is mounted there already.
     Remount,
+    /// The same, and new parameters for its file system.
+    Reconfigure(Vec<String>),
     /// The container's part of the cgroup trees, whichever version the host has.
     Cgroup,
     /// A file system with its parameters.
@@ -76,7 +78,7 @@ impl MountPlan {
         }
         let kind = match (words.bind, mount.typ().as_deref()) {
             (Some(_), _) if words.remount => Kind::Remount,
-            (None, _) if words.remount => return Err(refused("remount without bind")),
+            (None, _) if words.remount => Kind::Reconfigure(words.parameters),
             (bind, Some("bind")) | (bind @ Some(_), _) => {
                 // As mount(2) does: what is bound has a file system already.
                 if let Some(word) = words.parameters.first() {
@@ -202,17 +204,28 @@ impl MountPlan {
     ) -> Result<(), SpawnError> {
         let step = || format!("mount {}", self.destination.display());
         match &self.kind {
-            Kind::Bind { source, recursive } => match prepared {
-                Some(tree) => self.bind(root, tree),
-                None => Tree::copy_path(source, *recursive)
-                    .map_err(|error| named(error, source))
-                    .and_then(|tree| self.bind(root, &tree)),
+            Kind::Bind { source, recursive } => {
+                let own = || Tree::copy_path(source, *recursive).map_err(|error| named(error, source));
+                let is_refused = |error: &io::Error| {
+                    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput)
+                };
+                match prepared {
+                    Some(tree) if self.id_map.is_some() || self.is_shared() => self.bind(root, tree),
+                    // What the host has locked for users of a namespace is locked in a copy that is made there. One
+                    // of the creator's is for what such a copy cannot have.
+                    Some(tree) => match own() {
+                        Err(error) if is_refused(&error) => self.bind(root, tree),
+                        own => own.and_then(|own| self.bind(root, &own)),
+                    },
+                    None => own().and_then(|own| self.bind(root, &own)),
+                }
+                .during(step())
             }
-            .during(step()),
             Kind::Remount => {
                 let target = root.open_at(&self.destination, OFlag::O_PATH, 0).during(step())?;
                 Tree::from(target).change(self.attributes, false).during(step())
             }
+            Kind::Reconfigure(parameters) => self.reconfigure(root, parameters).during(step()),
             Kind::Cgroup => {
                 let target = self.directory(root).during(step())?;
                 cgroup.mount(target, self.attributes).during(step())
@@ -221,6 +234,19 @@ impl MountPlan {
                 self.filesystem(root, name, source, parameters, *copy_up, prepared).during(step())
             }
         }
+    }
+
+    fn reconfigure(&self, root: &RootDir, parameters: &[String]) -> io::Result<()> {
+        let target = root.open_at(&self.destination, OFlag::O_PATH, 0)?;
+        let filesystem = NewFilesystem::of(target.as_fd())?;
+        if self.attributes.set & mount::READ_ONLY != 0 {
+            filesystem.set("ro", None)?;
+        } else if self.attributes.clear & mount::READ_ONLY != 0 {
+            filesystem.set("rw", None)?;
+        }
+        set_all(&filesystem, parameters)?;
+        filesystem.reconfigure()?;
+        Tree::from(target).change(self.attributes, false)
     }
 
     fn bind(&self, root: &RootDir, tree: &Tree) -> io::Result<()> {
@@ -311,12 +337,7 @@ impl MountPlan {
         if self.attributes.set & mount::READ_ONLY != 0 && !SHARED_SUPERBLOCK.contains(&name) {
             new.set("ro", None)?;
         }
-        for parameter in parameters {
-            match parameter.split_once('=') {
-                Some((key, value)) => new.set(key, Some(value))?,
-                None => new.set(parameter, None)?,
-            }
-        }
+        set_all(&new, parameters)?;
         new.mount(Attributes::setting(self.attributes.set & !mount::READ_ONLY))
     }
 
@@ -364,6 +385,13 @@ impl MountPlan {
             false => Ok(()),
         }
     }
+}
+
+fn set_all(filesystem: &NewFilesystem, parameters: &[String]) -> io::Result<()> {
+    parameters.iter().try_for_each(|parameter| match parameter.split_once('=') {
+        Some((key, value)) => filesystem.set(key, Some(value)),
+        None => filesystem.set(parameter, None),
+    })
 }
 
 fn is_link(found: Option<std::fs::Metadata>) -> bool {

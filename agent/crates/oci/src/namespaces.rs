@@ -37,6 +37,9 @@ impl Namespaces {
                 return Err(invalid(format!("linux.namespaces: {} twice", kind.file())));
             }
             match wanted.path() {
+                Some(path) if !path.as_os_str().is_empty() && path.is_relative() => {
+                    return Err(invalid(format!("linux.namespaces: path {path:?} must be absolute")));
+                }
                 Some(path) if !path.as_os_str().is_empty() => namespaces.joined.push((kind, path.clone())),
                 _ => namespaces.new.push(kind),
             }

@@ -176,6 +176,16 @@ impl Entry {
         Ok(spec.hooks)
     }
 
+    /// Where a container's groups are, told by whatever can still be understood of its record or its configuration.
+    pub(crate) fn cgroup_at_least(&self, id: &Id) -> Option<Cgroup> {
+        let value = |name| serde_json::from_slice::<serde_json::Value>(&self.file(name).ok()?).ok();
+        let recorded = value(FILE).and_then(|record| record["cgroup"].as_str().map(PathBuf::from));
+        let wanted = || value(CONFIG)?["linux"]["cgroupsPath"].as_str().map(PathBuf::from);
+        let path = recorded.or_else(wanted)?;
+        // One of a service manager's scope has another form.
+        path.is_absolute().then(|| Cgroup::new(Some(&path), id).ok())?
+    }
+
     fn file(&self, name: &str) -> Result<Vec<u8>, ControlError> {
         match fs::read(self.dir.join(name)) {
             Ok(text) => Ok(text),
@@ -209,17 +219,17 @@ impl Entry {
         let Some((init, _)) = record.open_init().map_err(|error| self.step("open init", error))? else {
             return Ok((Status::Stopped, 0));
         };
-        let status = if self.socket().exists() {
-            Status::Created
-        } else if record.cgroup(&self.id)?.is_frozen() {
+        let status = if record.cgroup(&self.id)?.is_frozen() {
             Status::Paused
+        } else if self.socket().exists() {
+            Status::Created
         } else {
             Status::Running
         };
         Ok((status, init.pid))
     }
 
-    /// Makes the directory, and holds it. `None` when somebody else does.
+    /// Makes the directory, and holds it. `None` when somebody else does, for longer than it takes to look.
     pub(crate) fn make_and_hold(&self) -> io::Result<Option<Held>> {
         let root = self.dir.parent().ok_or(Errno::EINVAL)?;
         let private = |recursive| {
@@ -232,14 +242,24 @@ impl Entry {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        self.try_hold()
+        let deadline = Instant::now() + LOOK_LIMIT;
+        loop {
+            match self.try_hold()? {
+                None if Instant::now() < deadline => std::thread::sleep(HOLD_PAUSE),
+                held => return Ok(held),
+            }
+        }
     }
 
     /// Holds the directory, waiting a bounded time for whoever holds it now.
     pub(crate) fn hold(&self) -> Result<Held, ControlError> {
+        self.hold_by(|| self.try_hold())
+    }
+
+    fn hold_by(&self, attempt: impl Fn() -> io::Result<Option<Held>>) -> Result<Held, ControlError> {
         let deadline = Instant::now() + HOLD_LIMIT;
         loop {
-            match self.try_hold() {
+            match attempt() {
                 Ok(Some(held)) => return Ok(held),
                 Ok(None) if Instant::now() >= deadline => return Err(ControlError::Busy(self.id.clone())),
                 // flock(2) can wait, but not for a limited time.
@@ -247,23 +267,38 @@ impl Entry {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(ControlError::NotFound(self.id.clone()));
                 }
-                Err(error) => return Err(self.step("lock", error)),
+                Err(error) => return Err(self.step(&format!("lock {}", self.dir.display()), error)),
             }
         }
     }
 
     fn try_hold(&self) -> io::Result<Option<Held>> {
-        let dir = File::open(&self.dir)?;
-        let opened = dir.metadata()?;
-        let lock = match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+        self.lock(&self.dir, FlockArg::LockExclusiveNonblock)
+    }
+
+    fn lock(&self, path: &Path, how: FlockArg) -> io::Result<Option<Held>> {
+        let file = File::open(path)?;
+        let opened = file.metadata()?;
+        let lock = match Flock::lock(file, how) {
             Ok(lock) => lock,
             Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
             Err((_, error)) => return Err(error.into()),
         };
         // It may have been removed, and even made anew, before the lock was ours.
-        let now = fs::metadata(&self.dir)?;
+        let now = fs::metadata(path)?;
         let same = (now.dev(), now.ino()) == (opened.dev(), opened.ino());
         Ok(same.then_some(Held { _lock: lock }))
+    }
+
+    /// Keeps the container from being suspended while a process comes into it, waiting a bounded time for whoever
+    /// does just that.
+    pub(crate) fn come_in(&self) -> Result<Held, ControlError> {
+        self.hold_by(|| self.lock(&self.dir.join(CONFIG), FlockArg::LockSharedNonblock))
+    }
+
+    /// Keeps processes from coming in while it is suspended; the other side of [`Self::come_in`].
+    pub(crate) fn keep_out(&self) -> Result<Held, ControlError> {
+        self.hold_by(|| self.lock(&self.dir.join(CONFIG), FlockArg::LockExclusiveNonblock))
     }
 
     /// Forgets the container.
@@ -291,6 +326,8 @@ impl Entry {
 /// Long enough for any verb that is not stuck in a hook.
 const HOLD_LIMIT: Duration = Duration::from_secs(10);
 const HOLD_PAUSE: Duration = Duration::from_millis(5);
+/// Long enough for somebody who looks whether a creation was given up.
+const LOOK_LIMIT: Duration = Duration::from_millis(50);
 
 /// The ids below a state root, in order. A root that does not exist has none.
 pub(crate) fn ids(root: &Path) -> io::Result<Vec<Id>> {

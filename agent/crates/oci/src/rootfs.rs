@@ -24,12 +24,12 @@ pub(crate) struct Rootfs {
 }
 
 /// How a process comes into its root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Way {
     /// The old root goes away.
     Pivot,
-    /// The old root stays below: where it cannot go away.
-    Move,
+    /// The old root, in which the new one is at this path, stays below: where it cannot go away.
+    Move(PathBuf),
 }
 
 impl Rootfs {
@@ -85,14 +85,16 @@ impl Rootfs {
     /// Covers and locks what the configuration names, and the root itself.
     pub(crate) fn protect(&self, config: &Config) -> Result<(), SpawnError> {
         let Some(tree) = &self.tree else { return Ok(()) };
+        let mut read_only = config.read_only();
         for path in config.linux.readonly_paths.iter().flatten() {
-            masks::make_read_only(&self.root, Path::new(path)).during(format!("make {path} read-only"))?;
+            let made = masks::make_read_only(&self.root, Path::new(path));
+            read_only |= !made.during(format!("make {path} read-only"))?;
         }
         let mut masks = Masks::default();
         for path in config.linux.masked_paths.iter().flatten() {
             masks.mask(&self.root, Path::new(path)).during(format!("mask {path}"))?;
         }
-        if config.read_only() {
+        if read_only {
             let attributes = Attributes::setting(mount::READ_ONLY);
             tree.change(attributes, false).during("make root read-only")?;
         }
@@ -100,20 +102,14 @@ impl Rootfs {
     }
 
     /// Makes it the root of the calling process and of its mount namespace.
-    pub(crate) fn enter(
-        self,
-        way: Way,
-        config: &Config,
-        propagation: Option<(Propagation, bool)>,
-    ) -> Result<(), SpawnError> {
+    pub(crate) fn enter(self, way: &Way, propagation: Option<(Propagation, bool)>) -> Result<(), SpawnError> {
         if self.tree.is_none() {
             return new_root::change_to(self.root.as_fd()).during("change root");
         }
         match way {
             Way::Pivot => new_root::pivot_to(self.root.as_fd()).during("pivot to root")?,
-            Way::Move => {
-                let path = config.root.canonicalize().during("find root again")?;
-                new_root::move_over_root(self.root.as_fd(), &path).during("move root over the host's")?;
+            Way::Move(path) => {
+                new_root::move_over_root(self.root.as_fd(), path).during("move root over the host's")?;
             }
         }
         match propagation {

@@ -9,10 +9,9 @@ use crate::record::{self, Entry};
 use crate::runtime::{Runtime, State, Status};
 use edgelet_sys::{process, socket};
 use oci_spec::runtime::Hooks;
-use std::ffi::CStr;
 use std::fs;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// See [`Runtime::start`].
 pub(crate) fn start(runtime: &Runtime, id: &Id) -> Result<(), StartError> {
@@ -38,9 +37,6 @@ pub(crate) fn start(runtime: &Runtime, id: &Id) -> Result<(), StartError> {
     begin(&channel, &process, hooks, &record.state(Status::Running, init.pid))
 }
 
-/// The name of a process that is about to become the program; with a colon, which no program's name is likely to have.
-pub(crate) const BEFORE_EXEC: &CStr = c"edgelet:start";
-
 /// Lets the process at the other end become the program, whose state is then the given one.
 ///
 /// # Errors
@@ -54,7 +50,7 @@ pub(crate) fn begin(
     channel.go().map_err(ControlError::from)?;
     match channel.next(STEP_LIMIT + hooks::limit(hooks, Moment::StartContainer)) {
         // The connection is closed by the exec, and by the end of a process that has not come so far.
-        Ok(None) => executed(process, state.pid)?,
+        Ok(None) => executed(state.pid)?,
         Ok(Some(report)) => {
             end(process);
             return Err(ControlError::Step {
@@ -78,23 +74,16 @@ pub(crate) fn begin(
     Ok(())
 }
 
-/// Finds out whether the process has become the program. One that is gone altogether had somebody to wait for it, who
-/// knows how it ended.
-fn executed(process: &impl AsFd, pid: i32) -> Result<(), StartError> {
-    let has_our_name = || {
-        fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|name| name.trim().as_bytes() == BEFORE_EXEC.to_bytes())
-    };
-    let deadline = Instant::now() + STEP_LIMIT;
-    // The kernel closes the connection a moment before it gives the process the program's name.
-    while has_our_name() && Instant::now() < deadline {
-        let has_ended = record::ended_within(process, Duration::from_millis(1));
-        if has_ended.during("wait for init").map_err(ControlError::from)? && has_our_name() {
+/// Makes sure that the process has become the program, which the kernel notes before it closes the connection. One
+/// that is gone altogether had somebody to wait for it, who knows how it ended.
+fn executed(pid: i32) -> Result<(), StartError> {
+    match process::has_executed(pid).during("look at init").map_err(ControlError::from)? {
+        Some(false) => {
             let message = "it ended before its program was executed".to_owned();
-            return Err(StartError::Init(InitFailure { message, errno: None }));
+            Err(StartError::Init(InitFailure { message, errno: None }))
         }
+        Some(true) | None => Ok(()),
     }
-    Ok(())
 }
 
 fn end(process: &impl AsFd) {

@@ -97,6 +97,16 @@ impl Tree {
         open_tree(self.fd.as_raw_fd(), &c_path(path)?, copy_flags(false))
     }
 
+    /// Hangs this tree on top of everything, for as long as `work` takes: what is not attached cannot be copied.
+    pub fn attached_meanwhile<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        let root = std::fs::File::open("/")?;
+        self.attach(root.as_fd())?;
+        let done = work();
+        // The parent of a root is what is mounted on top of it.
+        nix::mount::umount2("/..", nix::mount::MntFlags::MNT_DETACH)?;
+        Ok(done)
+    }
+
     /// Hangs this tree on what `target` refers to. Nothing is looked up by name.
     pub fn attach(&self, target: BorrowedFd<'_>) -> io::Result<()> {
         move_mount(self.fd.as_fd(), target)
@@ -252,6 +262,19 @@ impl NewFilesystem {
         Ok(Self { fd: owned(fd)? })
     }
 
+    /// Starts with the one that is mounted on what `target` refers to (fspick(2)).
+    pub fn of(target: BorrowedFd<'_>) -> io::Result<Self> {
+        let (fd, path) = (target.as_raw_fd(), c"".as_ptr());
+        // SAFETY: the path is a C string that outlives the call.
+        let fd = unsafe { libc::syscall(libc::SYS_fspick, fd, path, FSPICK_CLOEXEC | FSPICK_EMPTY_PATH) };
+        Ok(Self { fd: owned(fd)? })
+    }
+
+    /// Puts what was set into force on one that is mounted.
+    pub fn reconfigure(self) -> io::Result<()> {
+        self.configure(FSCONFIG_CMD_RECONFIGURE, None, None)
+    }
+
     /// Sets a parameter: `key`, or `key=value`. `source` is one as well.
     pub fn set(&self, key: &str, value: Option<&str>) -> io::Result<()> {
         let key = c_text(key)?;
@@ -381,10 +404,13 @@ fn c_text(text: &str) -> io::Result<CString> {
 const AT_RECURSIVE: i32 = 0x8000;
 const OPEN_TREE_CLONE: u32 = 1;
 const FSOPEN_CLOEXEC: u32 = 1;
+const FSPICK_CLOEXEC: u32 = 1;
+const FSPICK_EMPTY_PATH: u32 = 8;
 const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
 
 /// `struct mount_attr`.
 #[repr(C)]

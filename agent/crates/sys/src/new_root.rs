@@ -5,18 +5,48 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Makes the mount that `root` refers to the root of this mount namespace, and lets go of the old one, none of whose
 /// mounts may be shared with another namespace: they are unmounted. The current directory is the new root afterwards.
 pub fn pivot_to(root: BorrowedFd<'_>) -> io::Result<()> {
+    let wanted = mount_id(root)?;
     fchdir(root.as_raw_fd())?;
     // pivot_root(2), NOTES: with both paths the same, the old root is mounted on top of the new one.
     pivot_root(".", ".")?;
-    umount2(".", MntFlags::MNT_DETACH)?;
-    Ok(chdir("/")?)
+    // And on top of that may be what was mounted over it. Whoever joins the namespace later begins at the very top,
+    // which is what the parent of a root is.
+    for _ in 0..STACK {
+        let top = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("..")?;
+        if mount_id(top.as_fd())? == wanted {
+            return Ok(chdir("/")?);
+        }
+        umount2("..", MntFlags::MNT_DETACH)?;
+    }
+    Err(io::Error::other("the old root does not go away"))
+}
+
+/// More mounts on top of each other nobody has.
+const STACK: u32 = 64;
+
+/// Which mount this is in (statx(2), Linux 5.8).
+fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    const STATX_MNT_ID: u32 = 0x1000;
+    // SAFETY: a plain C structure, for which all zeros is a value.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let (fd, path) = (fd.as_raw_fd(), c"".as_ptr());
+    // SAFETY: `found` and the path outlive the call, and are the only pointers passed.
+    let asked = unsafe {
+        libc::syscall(libc::SYS_statx, fd, path, libc::AT_EMPTY_PATH, STATX_MNT_ID, &raw mut found)
+    };
+    Errno::result(asked)?;
+    match found.stx_mask & STATX_MNT_ID {
+        0 => Err(Errno::ENOSYS.into()),
+        _ => Ok(found.stx_mnt_id),
+    }
 }
 
 /// Shuts the calling process in a directory of the mount namespace that it shares with others. The current directory

@@ -55,24 +55,23 @@ pub fn spawn_into(
     main: impl FnOnce() -> i32,
 ) -> io::Result<(Child, bool)> {
     assert_one_thread()?;
-    let flags = namespaces & NAMESPACE_FLAGS;
-    let (child, begun_inside) = match clone_with(flags, Some(group)) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => (clone_with(flags, None)?, false),
-        other => (other?, true),
-    };
-    match child {
-        Some(child) => Ok((child, begun_inside)),
-        None => run_and_exit(main),
+    match clone_into(namespaces & NAMESPACE_FLAGS, Some(group))? {
+        (Some(child), begun_inside) => Ok((child, begun_inside)),
+        (None, _) => run_and_exit(main),
     }
 }
 
-/// As [`spawn`], but the copy is a child of the caller's parent. The answer is its process id as the
-/// caller sees it.
-pub fn spawn_sibling(namespaces: u64, main: impl FnOnce() -> i32) -> io::Result<i32> {
+/// As [`spawn_into`], but the copy is a child of the caller's parent, and a group is not needed. The answer is its
+/// process id as the caller sees it, and whether it began in the group.
+pub fn spawn_sibling(
+    group: Option<BorrowedFd<'_>>,
+    namespaces: u64,
+    main: impl FnOnce() -> i32,
+) -> io::Result<(i32, bool)> {
     assert_one_thread()?;
-    match clone_with((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64, None)? {
-        Some(child) => Ok(child.pid),
-        None => run_and_exit(main),
+    match clone_into((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64, group)? {
+        (Some(child), begun_inside) => Ok((child.pid, begun_inside)),
+        (None, _) => run_and_exit(main),
     }
 }
 
@@ -104,6 +103,14 @@ const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u32 as u64;
+
+/// The second answer is whether the copy is in the group.
+fn clone_into(flags: u64, group: Option<BorrowedFd<'_>>) -> io::Result<(Option<Child>, bool)> {
+    match clone_with(flags, group) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok((clone_with(flags, None)?, false)),
+        other => Ok((other?, group.is_some())),
+    }
+}
 
 fn clone_with(flags: u64, group: Option<BorrowedFd<'_>>) -> io::Result<Option<Child>> {
     const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -294,17 +301,19 @@ pub fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> 
 /// When a process started, in clock ticks after boot (proc(5), stat, field 22), and whether it still
 /// lives. A process id and a start time together are never used twice.
 pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
-    let text = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(text) => text,
+    Ok(stat(pid)?.as_deref().and_then(parse_start_time))
+}
+
+fn stat(pid: i32) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         // ESRCH: it went away between open and read.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) =>
         {
-            return Ok(None);
+            Ok(None)
         }
-        Err(error) => return Err(error),
-    };
-    Ok(parse_start_time(&text))
+        other => other.map(Some),
+    }
 }
 
 /// The name in field 2 may hold anything, also parentheses; the last one ends it.
@@ -315,6 +324,18 @@ fn parse_start_time(stat: &str) -> Option<u64> {
         "Z" | "X" | "x" => None,
         _ => fields.nth(18)?.parse().ok(),
     }
+}
+
+/// Whether a process has executed a program since it was made (`PF_FORKNOEXEC` in proc(5), stat, field 9); `None` when
+/// it is gone. Nothing that it does itself changes that.
+pub fn has_executed(pid: i32) -> io::Result<Option<bool>> {
+    Ok(stat(pid)?.as_deref().and_then(parse_has_executed))
+}
+
+fn parse_has_executed(stat: &str) -> Option<bool> {
+    const FORK_NO_EXEC: u32 = 0x40;
+    let flags: u32 = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(6)?.parse().ok()?;
+    Some(flags & FORK_NO_EXEC == 0)
 }
 
 /// Sets a resource limit of a process, in the resource's own unit; `u64::MAX` is unlimited.
@@ -395,6 +416,15 @@ mod tests {
         }
         assert_eq!(parse_start_time("12 (cat) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711"), None);
         assert_eq!(parse_start_time("nonsense"), None);
+    }
+
+    #[test]
+    fn a_copy_has_executed_nothing_until_it_does() {
+        let stat = |flags: u32| format!("12 (a) b) S 1 2 3 4 5 {flags} 7 8");
+        assert_eq!(parse_has_executed(&stat(4_194_560)), Some(true));
+        assert_eq!(parse_has_executed(&stat(4_194_560 | 0x40)), Some(false));
+        let ours = has_executed(std::process::id().cast_signed()).expect("stat");
+        assert_eq!(ours, Some(true));
     }
 
     #[test]

@@ -160,10 +160,12 @@ fn deliver(process: &OwnedFd, signal: i32) -> Result<(), Fault> {
 /// Lets the runtime take its state and the cgroup away, in a process of its own: it forks, and this one
 /// has threads.
 fn delete_runtime_state(layout: &Layout, container: &ContainerId) -> Result<(), Fault> {
-    if !layout.runtime_root().join(container.as_str()).exists() && !has_cgroup(container) {
-        return Ok(());
+    if layout.runtime_root().join(container.as_str()).exists() {
+        return runtime(layout, &["delete", "--force", container.as_str()]);
     }
-    runtime(layout, &["delete", "--force", container.as_str()])
+    // A reboot of `/run` alone, so to speak: the record is gone, and what it was of may live on.
+    edgelet_oci::end_daemons_group(&edgelet_oci::Id::from(container))
+        .map_err(|error| Fault::chain(Reason::Storage, &error).context("end what has no record"))
 }
 
 /// Runs a verb of the runtime.
@@ -185,16 +187,6 @@ fn runtime(layout: &Layout, arguments: &[&str]) -> Result<(), Fault> {
     }
     Ok(())
 }
-
-/// Whether the container still has a control group, in any hierarchy.
-fn has_cgroup(container: &ContainerId) -> bool {
-    let below = Path::new("edgelet").join(container.as_str());
-    let trees = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
-    trees.chain([CGROUPS.into()]).any(|tree| tree.join(&below).exists())
-}
-
-/// Where control groups are mounted, version 1 and 2.
-const CGROUPS: &str = "/sys/fs/cgroup";
 
 fn remove_tree(path: &Path) -> Result<(), Fault> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };

@@ -15,9 +15,10 @@ pub use trees::mode;
 pub(crate) use view::View;
 
 use crate::Id;
-use crate::error::SpawnError;
+use crate::error::{ControlError, SpawnError};
 use crate::spec::Resources;
 use crate::systemd::Scope;
+use edgelet_sys::namespace::is_root_of_machine;
 use limits::{Setting, Step};
 use nix::errno::Errno;
 use nix::unistd::AccessFlags;
@@ -29,6 +30,14 @@ use trees::{Tree, Trees, Version};
 /// Where the daemon wants the groups of a container of its own, whose name nobody else gives.
 pub fn daemons_group(container: &str) -> PathBuf {
     Path::new("/edgelet").join(container)
+}
+
+/// Ends what runs in the groups of such a container, and removes them: where its record is gone, it may live on. Groups
+/// that are not there are fine.
+pub fn end_daemons_group(container: &Id) -> Result<(), ControlError> {
+    let group = Cgroup::new(Some(&daemons_group(container.as_str())), container);
+    let group = group.map_err(|reason| ControlError::Record { id: container.clone(), reason })?;
+    Ok(group.remove()?)
 }
 
 /// A container's control groups, by their path below the root of each tree.
@@ -170,7 +179,15 @@ impl Cgroup {
                 let mut runs = lines.chunk_by(|(file, _), (next, _)| file == next);
                 runs.try_for_each(|run| write_lines(&directory.join(run[0].0), run)).map_err(wrong)
             }
-            (None, Some(tree)) => devices::install(&tree.directory(&self.path), rules).map_err(wrong),
+            (None, Some(tree)) => match devices::install(&tree.directory(&self.path), rules) {
+                // Who may not load programs may not make devices either, and opens those of the host as the user
+                // that it is.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_root_of_machine() => {
+                    log::warn!("no rules for devices group={} error={error}", self.path.display());
+                    Ok(())
+                }
+                other => other.map_err(wrong),
+            },
             (None, None) => Err(failed("device rules: this machine has no cgroup tree for them")),
         }
     }

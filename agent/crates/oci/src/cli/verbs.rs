@@ -233,12 +233,15 @@ fn exec_process(arguments: &Arguments, program: &[String]) -> Result<ExecProcess
     let both = |long, short| {
         arguments.values(long).iter().chain(arguments.values(short)).cloned().collect::<Vec<_>>()
     };
-    let number =
-        |option: &str, text: &str| text.parse::<u32>().map_err(|_| usage(UsageError::bad(option, text)));
-    let user = match arguments.either("user", "u").map(|text| text.split_once(':').unwrap_or((text, ""))) {
+    // Digits only: what is left out, or has a sign, may be a slip, and would be root.
+    let number = |option: &str, text: &str| match text.parse::<u32>() {
+        Ok(number) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+        _ => Err(usage(UsageError::bad(option, text))),
+    };
+    let user = match arguments.either("user", "u").map(|text| (text, text.split_once(':'))) {
         None => None,
-        Some((uid, "")) => Some((number("--user", uid)?, None)),
-        Some((uid, gid)) => Some((number("--user", uid)?, Some(number("--user", gid)?))),
+        Some((uid, None)) => Some((number("--user", uid)?, None)),
+        Some((_, Some((uid, gid)))) => Some((number("--user", uid)?, Some(number("--user", gid)?))),
     };
     let groups = both("additional-gids", "g");
     Ok(ExecProcess::Like(Changes {

@@ -73,8 +73,12 @@ impl Filter {
                 program.len()
             )));
         }
+        let decider = decider(profile)?;
         let flags = profile.flags().iter().flatten().fold(0, |all, flag| all | self::flag(*flag));
-        Ok(Self { program, flags, decider: decider(profile)? })
+        // The kernel takes this one only where there is somebody who decides; where not, nothing waits for it.
+        let of_deciders = self::flag(LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv);
+        let flags = if decider.is_some() { flags } else { flags & !of_deciders };
+        Ok(Self { program, flags, decider })
     }
 
     /// Puts the filter on the calling process for good. Where somebody else decides about calls, `give` gets the

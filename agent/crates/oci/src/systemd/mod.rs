@@ -163,7 +163,13 @@ fn connect() -> io::Result<Connection> {
             .map(PathBuf::from)
             .ok_or_else(|| io::Error::other("XDG_RUNTIME_DIR is not set"))?,
     };
-    Connection::open(&run.join("systemd/private"), uid.as_raw())
+    let path = run.join("systemd/private");
+    Connection::open(&path, uid.as_raw()).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            io::Error::new(error.kind(), format!("there is none at {} ({error})", path.display()))
+        }
+        _ => error,
+    })
 }
 
 /// Limits as properties of a scope (systemd.resource-control(5)). What has none is in files that the service manager

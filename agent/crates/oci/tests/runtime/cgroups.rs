@@ -164,6 +164,21 @@ fn groups_that_the_container_made_are_removed_with_it() {
 }
 
 #[test]
+fn groups_deeper_than_any_path_are_removed_too() {
+    let bundle = Bundle::args(&["sleep", "100"]);
+    bundle.create().good();
+    let groups = bundle.cgroups();
+    let pids = groups.iter().find(|group| group.join("pids.max").exists()).unwrap_or(&groups[0]);
+    let mut deepest = edgelet_sys::root::RootDir::open(pids).expect("open");
+    for _ in 0..30 {
+        deepest = deepest.mkdir_all("n".repeat(200), 0o755).expect("mkdir");
+    }
+    drop(deepest);
+    bundle.runtime(&["delete", "--force", &bundle.id]).good();
+    assert!(bundle.cgroups().is_empty());
+}
+
+#[test]
 fn the_trees_are_shown_read_only_and_only_from_the_containers_group() {
     let bundle = Bundle::script("ls /sys/fs/cgroup | grep -c pids; cat /proc/self/cgroup | grep pids; mkdir /sys/fs/cgroup/pids/x 2>/dev/null || echo refused; ls /sys/fs/cgroup/pids/edgelet-test* 2>&1 | grep -c 'No such'").with(|config| {
         let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]});

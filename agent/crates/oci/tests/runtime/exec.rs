@@ -144,6 +144,64 @@ fn a_paused_container_is_shown_and_refuses_exec() {
 }
 
 #[test]
+fn a_process_for_a_paused_container_starts_when_that_is_resumed() {
+    if !is_ours() {
+        return;
+    }
+    let bundle = running();
+    bundle.verb("pause").good();
+    std::thread::scope(|scope| {
+        let exec = scope.spawn(|| bundle.runtime(&["exec", "--ignore-paused", &bundle.id, "echo", "here"]));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert!(!exec.is_finished());
+        bundle.verb("resume").good();
+        assert_eq!(exec.join().expect("exec").good(), "here\n");
+    });
+}
+
+#[test]
+fn a_pause_finds_nobody_halfway_in() {
+    let bundle = running();
+    std::thread::scope(|scope| {
+        let execs = scope.spawn(|| {
+            for _ in 0..40 {
+                let exec = bundle.runtime(&["exec", &bundle.id, "true"]);
+                assert!(exec.code == 0 || exec.err.contains("paused"), "{exec:?}");
+            }
+        });
+        while !execs.is_finished() {
+            bundle.verb("pause").good();
+            bundle.verb("resume").good();
+        }
+        execs.join().expect("every exec ends");
+    });
+}
+
+#[test]
+fn a_created_container_can_be_paused_and_goes_on_as_one_that_is_created() {
+    let bundle = Bundle::args(&["sleep", "100"]);
+    bundle.create().good();
+    bundle.verb("pause").good();
+    assert!(!is_ours() || bundle.status() == "paused");
+    if is_ours() {
+        assert!(bundle.verb("start").bad().contains("is paused: cannot start"));
+    }
+    bundle.verb("resume").good();
+    assert_eq!(bundle.status(), "created");
+    bundle.verb("start").good();
+    assert_eq!(bundle.status(), "running");
+}
+
+#[test]
+fn a_user_with_a_slip_in_it_is_refused() {
+    let bundle = running();
+    for user in ["5:", "+5", "5:+0", ":5", "1:2:3", ""] {
+        let exec = bundle.runtime(&["exec", "--user", user, &bundle.id, "true"]);
+        assert!(!is_ours() || exec.code != 0, "{user}: {exec:?}");
+    }
+}
+
+#[test]
 fn a_paused_container_can_be_killed_and_deleted() {
     let bundle = running();
     bundle.verb("pause").good();

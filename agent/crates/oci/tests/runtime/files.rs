@@ -38,6 +38,47 @@ fn bind_mounts_show_files_and_directories_with_their_options() {
 }
 
 #[test]
+fn the_root_itself_can_be_read_only_and_cannot_be_masked() {
+    for path in ["/", "//", "/bin/.."] {
+        let bundle = Bundle::script("touch /made 2>/dev/null || echo refused").with(|config| {
+            config["root"]["readonly"] = json!(false);
+            config["linux"]["readonlyPaths"] = json!([path]);
+        });
+        assert!(!is_ours() || bundle.run().good() == "refused\n", "{path}");
+    }
+    let bundle = Bundle::args(&["true"]).with(|config| config["linux"]["maskedPaths"] = json!(["/"]));
+    assert!(!is_ours() || bundle.create().bad().contains("the root itself cannot be masked"));
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        config["linux"]["namespaces"] = json!([]);
+        config["linux"]["maskedPaths"] = json!(["/etc"]);
+        config.as_object_mut().expect("config").remove("hostname");
+    });
+    assert!(!is_ours() || bundle.create().bad().contains("need a mount namespace"));
+}
+
+#[test]
+fn what_is_mounted_can_be_mounted_again_with_other_parameters() {
+    let script = "touch /m/x 2>/dev/null || echo refused; df -k /m | awk 'END {print $2}'";
+    let bundle = Bundle::script(script).with(|config| {
+        add_mount(config, json!({"destination": "/m", "type": "tmpfs", "source": "t", "options": ["size=8m"]}));
+        let again = json!({"destination": "/m", "type": "tmpfs", "options": ["remount", "ro", "size=2m", "noiversion"]});
+        add_mount(config, again);
+    });
+    assert_eq!(bundle.run().good(), "refused\n2048\n");
+}
+
+#[test]
+fn a_number_that_no_device_has_is_refused() {
+    for (major, minor) in [(4096 + 1, 3), (1, (1 << 20) + 3), (-1, 3)] {
+        let bundle = Bundle::args(&["true"]).with(|config| {
+            let device = json!({"path": "/dev/x", "type": "c", "major": major, "minor": minor});
+            config["linux"]["devices"] = json!([device]);
+        });
+        assert!(!is_ours() || bundle.create().bad().contains("/dev/x: no device number"), "{major}:{minor}");
+    }
+}
+
+#[test]
 fn a_file_cannot_be_bound_over_a_directory() {
     let bundle = Bundle::args(&["true"]).with(|config| {
         add_mount(

@@ -163,6 +163,20 @@ fn a_start_hook_that_fails_keeps_the_program_from_running() {
 }
 
 #[test]
+fn hooks_of_the_host_begin_in_the_bundle() {
+    let bundle = Bundle::args(&["true"]);
+    let file = bundle.path().join("where");
+    let script = format!("pwd >> {}", file.display());
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]);
+    let moments = ["prestart", "createRuntime", "poststart", "poststop"];
+    let bundle =
+        bundle.with(|config| moments.iter().for_each(|moment| config["hooks"][moment] = hook.clone()));
+    bundle.run().good();
+    let expected = format!("{}\n", bundle.bundle()).repeat(moments.len());
+    assert_eq!(fs::read_to_string(&file).expect("read"), expected);
+}
+
+#[test]
 fn a_run_that_fails_at_its_last_hooks_leaves_nothing() {
     for (moment, ran) in [("startContainer", false), ("poststart", true)] {
         let bundle = Bundle::script("echo ran >> /log/ran; sleep 100").with(|config| {

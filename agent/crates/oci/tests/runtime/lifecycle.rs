@@ -350,4 +350,19 @@ fn a_record_of_another_version_is_never_overwritten() {
     assert_eq!(fs::read_to_string(&file).expect("state"), newer);
     fs::write(&file, &text).expect("write");
     assert_eq!(bundle.status(), "created");
+
+    // What is known of it is enough to end it, and without anything known it is not forgotten.
+    let pid = bundle.pid();
+    for text in ["{}", ""] {
+        fs::write(&file, text).expect("write");
+        let config = file.with_file_name("config.json");
+        let kept = fs::read(&config).expect("read");
+        fs::write(&config, "{}").expect("write");
+        bundle.runtime(&["delete", "--force", &bundle.id]).bad();
+        assert!(edgelet_sys::process::start_time(pid).expect("stat").is_some());
+        fs::write(&config, kept).expect("write");
+    }
+    bundle.runtime(&["delete", "--force", &bundle.id]).good();
+    assert_eq!(edgelet_sys::process::start_time(pid).expect("stat"), None);
+    assert!(bundle.cgroups().is_empty());
 }

@@ -1,5 +1,6 @@
 //! Owners of files, seen through mappings.
 
+use crate::apart;
 use crate::support::{Bundle, is_ours};
 use serde_json::{Value, json};
 use std::fs;
@@ -136,6 +137,87 @@ fn devices_belong_to_whom_the_configuration_says_and_can_be_used_under_any_name(
         {"path": "/dev/other", "type": "c", "major": 1, "minor": 3, "fileMode": 0o620, "uid": 0, "gid": 5}]);
     bundle.config()["linux"]["resources"] = json!({});
     assert_eq!(bundle.run().good(), "1:3 620 0:5\n1:3 666 65534:65534\nused\n");
+}
+
+/// Who joins a mount namespace begins at what is mounted on top of its root.
+#[test]
+fn where_devices_are_made_ahead_nothing_of_the_host_is_left_to_see() {
+    let mut bundle = Bundle::args(&["sleep", "1000"]);
+    bundle.open_path();
+    let canary = bundle.path().join("canary");
+    fs::write(&canary, "sings").expect("write");
+    bundle.map_users(100_000);
+    bundle.config()["linux"]["devices"] =
+        json!([{"path": "/dev/other", "type": "c", "major": 1, "minor": 3}]);
+    bundle.config()["linux"]["resources"] = json!({});
+    bundle.create().good();
+    bundle.verb("start").good();
+    let canary = canary.to_str().expect("plain");
+    let exec = bundle.runtime(&["exec", &bundle.id, "sh", "-c", "echo inside; cat \"$0\"", canary]);
+    assert_eq!((exec.out.as_str(), exec.code), ("inside\n", 1), "{exec:?}");
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", bundle.pid())).expect("mountinfo");
+    let roots = mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/"));
+    assert_eq!(roots.count(), 1, "{mounts}");
+}
+
+#[test]
+fn standard_output_can_be_opened_by_its_name() {
+    let mut bundle = Bundle::script("echo named > /dev/stdout");
+    bundle.map_users(100_000);
+    let run = bundle.command().args(["run", "--bundle", bundle.bundle(), &bundle.id]).output().expect("run");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "named\n", "{run:?}");
+}
+
+/// What the host forbids on a mount, whoever has all rights in the container's user namespace cannot allow.
+#[test]
+fn a_mount_that_the_host_has_locked_stays_locked() {
+    apart::run("mapped::a_mount_that_the_host_has_locked_stays_locked", || {
+        let mut bundle = Bundle::script(
+            "mount -o remount,bind,rw /mapped 2>/dev/null; touch /mapped/made 2>&1 || echo kept",
+        );
+        let source = bundle.path().join("locked");
+        fs::create_dir(&source).expect("mkdir");
+        // The mount is read-only, and the file system is not.
+        for options in [["-t", "tmpfs", "-o", "mode=777"], ["-o", "remount,bind,ro", "-t", "none"]] {
+            let mount = Command::new("mount").args(options).arg("none").arg(&source).status();
+            assert!(mount.expect("mount").success(), "{options:?}");
+        }
+        bundle.open_path();
+        bundle.map_users(100_000);
+        bundle.add_mount(bound(&source, &["rbind"]));
+        for set in ["bounding", "effective", "permitted"] {
+            let set = bundle.config()["process"]["capabilities"][set].as_array_mut().expect("capabilities");
+            set.push("CAP_SYS_ADMIN".into());
+        }
+        assert!(bundle.run().good().ends_with("kept\n"));
+        assert!(Command::new("umount").arg(&source).status().expect("umount").success());
+    });
+}
+
+#[test]
+fn without_a_pivot_too_a_root_where_only_the_host_may_go_can_be_entered() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bundle = Bundle::args(&["hostname"]);
+    bundle.map_users(100_000);
+    fs::set_permissions(bundle.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
+    let run = bundle.runtime(&["run", "--no-pivot", "--bundle", bundle.bundle(), &bundle.id]);
+    assert_eq!(run.good(), "box\n");
+}
+
+#[test]
+fn a_namespace_without_root_has_its_own_users() {
+    let mut bundle = Bundle::script("id -u; id -g");
+    bundle.open_path();
+    let mapping = json!([{"containerID": 1000, "hostID": 100_000, "size": 10}]);
+    let config = bundle.config();
+    config["linux"]["namespaces"].as_array_mut().expect("namespaces").push(json!({"type": "user"}));
+    config["linux"]["uidMappings"] = mapping.clone();
+    config["linux"]["gidMappings"] = mapping;
+    config["process"]["user"] = json!({"uid": 1001, "gid": 1002});
+    for path in [bundle.path().join("rootfs")] {
+        chown(path, Some(100_001), Some(100_002)).expect("chown");
+    }
+    assert_eq!(bundle.run().good(), "1001\n1002\n");
 }
 
 #[test]

@@ -193,6 +193,8 @@ fn without_a_mount_namespace_a_container_has_its_root_and_the_host_no_mounts_of_
     }
     let bundle = Bundle::args(&["sleep", "1000"]).with(|config| {
         config["linux"]["namespaces"] = json!([]);
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
         config.as_object_mut().expect("config").remove("hostname");
     });
     fs::write(bundle.inside("here"), "").expect("write");

@@ -63,6 +63,31 @@ fn devices_that_come_and_go_are_neither_used_nor_covered_outside() {
     });
 }
 
+/// Whoever may look into other processes must not find one that still sees the host's files.
+#[test]
+fn who_comes_into_a_container_brings_nothing_of_the_host() {
+    apart::run("races::who_comes_into_a_container_brings_nothing_of_the_host", || {
+        let mut bundle = Bundle::args(&["true"]);
+        let canary = Canary::new(&bundle);
+        let look = format!(
+            "while :; do for p in /proc/[0-9]*; do [ -e $p/root{}/file ] && echo found $p; done; done",
+            canary.0.display()
+        );
+        bundle.config()["process"]["args"] = json!(["sh", "-c", look]);
+        for set in ["bounding", "effective", "permitted"] {
+            let set = bundle.config()["process"]["capabilities"][set].as_array_mut().expect("capabilities");
+            set.push("CAP_SYS_PTRACE".into());
+        }
+        bundle.create().good();
+        bundle.verb("start").good();
+        for _ in 0..apart::how_many("CONFORMANCE_ENTRIES", 60) {
+            bundle.runtime(&["exec", &bundle.id, "true"]).good();
+        }
+        assert_eq!(bundle.output(), "");
+        bundle.runtime(&["delete", "--force", &bundle.id]).good();
+    });
+}
+
 /// A loaded machine gets one through in this time.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -31,6 +31,7 @@ fn every_verb_but_those_of_groups_works_for_a_user() {
     let bundle = Bundle::args(&["sleep", "1000"]).rootless(USER);
     bundle.create().good();
     assert_eq!(bundle.status(), "created");
+    assert_eq!(bundle.runtime(&["exec", &bundle.id, "echo", "early"]).good(), "early\n");
     bundle.verb("start").good();
     assert_eq!(bundle.status(), "running");
     let exec = bundle.runtime(&["exec", &bundle.id, "sh", "-c", "id -u; hostname; cat /proc/1/comm"]);
