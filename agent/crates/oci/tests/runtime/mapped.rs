@@ -214,9 +214,7 @@ fn a_namespace_without_root_has_its_own_users() {
     config["linux"]["uidMappings"] = mapping.clone();
     config["linux"]["gidMappings"] = mapping;
     config["process"]["user"] = json!({"uid": 1001, "gid": 1002});
-    for path in [bundle.path().join("rootfs")] {
-        chown(path, Some(100_001), Some(100_002)).expect("chown");
-    }
+    chown(bundle.path().join("rootfs"), Some(100_001), Some(100_002)).expect("chown");
     assert_eq!(bundle.run().good(), "1001\n1002\n");
 }
 
