@@ -142,7 +142,7 @@ fn run_one(hook: &Hook, moment: Moment, state: &State, env: &[String]) -> Result
         command.arg0(name);
     }
     // Where other runtimes have them, and hooks come to rely on it. The others see the container's files.
-    if !matches!(moment, Moment::CreateContainer | Moment::StartContainer) {
+    if !matches!(moment, Moment::CreateContainer | Moment::StartContainer) && state.bundle.is_dir() {
         command.current_dir(&state.bundle);
     }
     command.args(args).env_clear();

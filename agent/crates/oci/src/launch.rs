@@ -131,7 +131,10 @@ impl Guarded<'_> {
 /// outside cannot be given away.
 pub(crate) fn hand_over_streams(config: &Config, program: &Program) -> Result<(), SpawnError> {
     match config.namespaces.maps().uid_outside(program.identity.uid) {
-        Some(uid) if nix::unistd::geteuid().is_root() => own_pipes(uid).during("hand over standard streams"),
+        // With a terminal, the streams are not the caller's.
+        Some(uid) if nix::unistd::geteuid().is_root() && !program.terminal => {
+            own_pipes(uid).during("hand over standard streams")
+        }
         _ => Ok(()),
     }
 }
