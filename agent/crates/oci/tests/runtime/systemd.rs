@@ -82,6 +82,7 @@ fn a_container_is_a_scope_for_as_long_as_it_is_there() {
          systemctl show test-box.scope -p ActiveState -p Delegate -p Slice\n\
          cat /sys/fs/cgroup/a.slice/a-b.slice/test-box.scope/hugetlb.2MB.max\n\
          $RUNTIME start $ID\n\
+         until $RUNTIME state $ID | grep -q stopped; do :; done\n\
          $RUNTIME delete --force $ID\n\
          systemctl show test-box.scope -p ActiveState\n\
          test -e /sys/fs/cgroup/a.slice/a-b.slice/test-box.scope || echo gone",
