@@ -4,6 +4,7 @@ use edgelet_sys::console::{self, RawMode};
 use edgelet_sys::process::Child;
 use edgelet_sys::socket;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -45,7 +46,9 @@ impl Relay {
     /// The master that the runtime has sent.
     fn master(self) -> io::Result<OwnedFd> {
         let (_, fd) = socket::receive_fd(self.ours.as_fd(), 64)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        fd.ok_or_else(|| io::ErrorKind::InvalidData.into())
+        let fd = fd.ok_or(io::ErrorKind::InvalidData)?;
+        fcntl(fd.as_raw_fd(), FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))?;
+        Ok(fd)
     }
 }
 
@@ -60,15 +63,16 @@ pub(super) fn attend(child: Child, signals: &Signals, relay: Option<Relay>) -> i
     if let Some(master) = &master {
         follow_size(stdin, master.as_fd());
     }
-    let (mut stdin_open, mut master_open) = (master.is_some(), master.is_some());
+    let mut master_open = master.is_some();
+    let mut input = Input { open: master.is_some(), waiting: Vec::new() };
     loop {
         let mut fds = vec![
             PollFd::new(child.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
         ];
         if let Some(master) = master.as_ref().filter(|_| master_open) {
-            fds.push(PollFd::new(master.as_fd(), PollFlags::POLLIN));
-            if stdin_open {
+            fds.push(PollFd::new(master.as_fd(), PollFlags::POLLIN | input.wants_room()));
+            if input.takes_more() {
                 fds.push(PollFd::new(stdin, PollFlags::POLLIN));
             }
         }
@@ -77,8 +81,11 @@ pub(super) fn attend(child: Child, signals: &Signals, relay: Option<Relay>) -> i
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         }
-        let ready = |at: usize| fds.get(at).and_then(|fd| fd.any()).unwrap_or(false);
-        let (ended, signalled, output, input) = (ready(0), ready(1), ready(2), ready(3));
+        let ready = |at: usize| fds.get(at).and_then(|fd| fd.revents()).unwrap_or(PollFlags::empty());
+        let (ended, signalled) = (!ready(0).is_empty(), !ready(1).is_empty());
+        let (output, room) =
+            (!(ready(2) - PollFlags::POLLOUT).is_empty(), ready(2).contains(PollFlags::POLLOUT));
+        let more = !ready(3).is_empty();
         if let Some(master) = master.as_ref().filter(|_| output) {
             master_open = match copy(master.as_fd(), stdout) {
                 // No program has the terminal open any more.
@@ -86,8 +93,11 @@ pub(super) fn attend(child: Child, signals: &Signals, relay: Option<Relay>) -> i
                 other => other? > 0,
             };
         }
-        if let Some(master) = master.as_ref().filter(|_| input) {
-            stdin_open = copy(stdin, master.as_fd())? > 0;
+        if more {
+            input.read(stdin)?;
+        }
+        if let Some(master) = master.as_ref().filter(|_| more || room) {
+            input.pass_on(master.as_fd())?;
         }
         if signalled {
             while let Some(signal) = signals.fd.read_signal()? {
@@ -99,6 +109,50 @@ pub(super) fn attend(child: Child, signals: &Signals, relay: Option<Relay>) -> i
         }
     }
 }
+
+/// What the caller types. A program may read it slowly, and write meanwhile: one must not wait for the other.
+struct Input {
+    open: bool,
+    /// Read, and not taken by the terminal yet.
+    waiting: Vec<u8>,
+}
+
+impl Input {
+    fn takes_more(&self) -> bool {
+        self.open && self.waiting.is_empty()
+    }
+
+    fn wants_room(&self) -> PollFlags {
+        if self.waiting.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT }
+    }
+
+    fn read(&mut self, from: BorrowedFd<'_>) -> io::Result<()> {
+        let mut buffer = [0; CHUNK];
+        match nix::unistd::read(from.as_raw_fd(), &mut buffer) {
+            Ok(count) => {
+                self.open = count > 0;
+                self.waiting.extend_from_slice(&buffer[..count]);
+            }
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, master: BorrowedFd<'_>) -> io::Result<()> {
+        match nix::unistd::write(master, &self.waiting) {
+            Ok(written) => drop(self.waiting.drain(..written)),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            // No program has the terminal open any more.
+            Err(Errno::EIO) => self.waiting.clear(),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// How much is read at a time.
+const CHUNK: usize = 4096;
 
 fn forward(child: &Child, signal: u32, stdin: BorrowedFd<'_>, master: Option<&OwnedFd>) {
     if let (Some(master), Ok(libc::SIGWINCH)) = (master, i32::try_from(signal)) {
@@ -115,7 +169,7 @@ fn follow_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
 }
 
 fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; CHUNK];
     let count = match nix::unistd::read(from.as_raw_fd(), &mut buffer) {
         Ok(count) => count,
         Err(Errno::EINTR | Errno::EAGAIN) => return Ok(1),

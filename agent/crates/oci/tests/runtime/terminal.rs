@@ -140,6 +140,22 @@ fn console_socket_paths_may_be_longer_than_an_address() {
     receive(&listener);
 }
 
+/// A terminal holds a few kilobytes, and answers while it is written to.
+#[test]
+fn in_the_foreground_much_input_arrives() {
+    if !crate::support::is_ours() {
+        return;
+    }
+    let bundle =
+        Bundle::script("head -n 20000 | wc -l").with(|config| config["process"]["terminal"] = true.into());
+    let input = bundle.path().join("input");
+    std::fs::write(&input, "hello\n".repeat(20_000)).expect("write");
+    let mut command = bundle.command();
+    command.args(["run", "--bundle", bundle.bundle(), &bundle.id]);
+    let run = command.stdin(std::fs::File::open(&input).expect("open")).output().expect("run");
+    assert!(run.stdout.ends_with(b"20000\r\n"), "{:?}", run.status);
+}
+
 #[test]
 fn in_the_foreground_the_terminal_is_relayed() {
     if !crate::support::is_ours() {
