@@ -113,20 +113,23 @@ impl Config {
 
     /// Whether the root is made read-only at the end.
     pub(crate) fn read_only(&self) -> bool {
-        self.spec.root.as_ref().and_then(|root| root.readonly()).unwrap_or(false)
+        wants_read_only(&self.spec)
     }
 }
 
 /// What protects paths are mounts.
 fn check_without_mounts(spec: &Spec, linux: &Linux, namespaces: &Namespaces) -> Result<(), CreateError> {
     let listed = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(|paths| !paths.is_empty());
-    let read_only = spec.root.as_ref().and_then(|root| root.readonly()).unwrap_or(false);
-    match read_only || listed(&linux.masked_paths) || listed(&linux.readonly_paths) {
+    match wants_read_only(spec) || listed(&linux.masked_paths) || listed(&linux.readonly_paths) {
         true if !namespaces.has(Kind::Mount) => {
             Err(invalid("root.readonly, linux.maskedPaths and linux.readonlyPaths need a mount namespace"))
         }
         _ => Ok(()),
     }
+}
+
+fn wants_read_only(spec: &Spec) -> bool {
+    spec.root.as_ref().and_then(|root| root.readonly()).unwrap_or(false)
 }
 
 fn is_set(text: &Option<String>) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::Id;
 use crate::cgroup::{Cgroup, Statistics};
+use crate::create::DEATH_LIMIT;
 use crate::error::{ControlError, During, SpawnError};
 use crate::hooks::{self, Moment};
 use crate::record::{self, Entry, Record};
@@ -169,9 +170,6 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
 
 /// How long a delete without force waits for the end of a program.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-
-/// How long a process may take to die of SIGKILL; more means that it is stuck in the kernel.
-const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
 fn end(record: &Record, cgroup: &Cgroup) -> Result<(), SpawnError> {
     let Some((init, process)) = record.open_init().during("open init")? else { return Ok(()) };

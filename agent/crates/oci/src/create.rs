@@ -252,8 +252,8 @@ pub(crate) fn end(child: &Child) {
     }
 }
 
-/// How long a process may take to die of SIGKILL.
-const DEATH_LIMIT: Duration = Duration::from_secs(10);
+/// How long a process may take to die of SIGKILL; more means that it is stuck in the kernel.
+pub(crate) const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
 /// Starts the first process, in its group where it can be born there; the second answer is whether it was. Where
 /// a user namespace is joined, that comes first, because the other new namespaces must belong to it.

@@ -18,7 +18,6 @@ use crate::stand_in::{Entrance, gains_rights_by_entering};
 use crate::{Id, console, identity, refuse};
 use edgelet_sys::descriptors;
 use edgelet_sys::namespace::{self, Kind};
-use edgelet_sys::new_root;
 use edgelet_sys::process::{self, Child};
 use edgelet_sys::root::RootDir;
 use std::convert::Infallible;
@@ -62,8 +61,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         filter: config.filter.as_ref(),
         introduction: decider.map(|decider| Introduction::prepare(decider, state)).transpose()?,
         nature: &config.nature,
-        mount: None,
-        root: None,
+        entrance: Entrance::default(),
         in_user_namespace: join.entrance.user.is_some()
             || join.inside.iter().any(|(kind, _)| *kind == Kind::User),
         namespaces: join.inside,
@@ -120,7 +118,7 @@ fn ended_meanwhile(record: &Record, id: &Id) -> Option<ExecError> {
 /// second answer is whether it was.
 fn spawn(
     entrant: Entrant<'_>,
-    entrance: Entrance,
+    mut entrance: Entrance,
     channel: &Channel,
     mut theirs: Channel,
 ) -> Result<(Child, bool), SpawnError> {
@@ -129,14 +127,14 @@ fn spawn(
         return entrance.spawn(0, program, channel, theirs, |theirs| entrant.live(theirs));
     }
     // Its processes are among the host's, and see the calling one, too.
-    let group = entrance.group.as_ref().map(AsFd::as_fd);
-    let entrant = Entrant { mount: entrance.mount, root: entrance.root, ..entrant };
+    let group = entrance.group.take();
+    let entrant = Entrant { entrance, ..entrant };
     let live = move || {
         theirs.let_go_of_peer();
         entrant.live(theirs)
     };
     let born = match group {
-        Some(group) => process::spawn_into(group, 0, live),
+        Some(group) => process::spawn_into(group.as_fd(), 0, live),
         None => process::spawn(0, live).map(|child| (child, false)),
     }
     .during("start process")?;
@@ -201,9 +199,7 @@ struct Entrant<'a> {
     introduction: Option<Introduction>,
     nature: &'a Nature,
     /// Entered first, unless it began there.
-    mount: Option<OwnedFd>,
-    /// The same for a root, where no mount namespace brings one.
-    root: Option<OwnedFd>,
+    entrance: Entrance,
     namespaces: Vec<(Kind, OwnedFd)>,
     /// Whether one of the namespaces, entered before or among these, is for users.
     in_user_namespace: bool,
@@ -227,7 +223,7 @@ impl Entrant<'_> {
     /// All that the process needs of what its creator had open.
     fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
         let namespaces = self.namespaces.iter().map(|(_, namespace)| namespace.as_fd());
-        let others = self.mount.iter().chain(&self.root).chain(&self.console).map(AsFd::as_fd);
+        let others = self.entrance.descriptors().chain(self.console.iter().map(AsFd::as_fd));
         let others = others.chain(self.introduction.iter().map(AsFd::as_fd));
         namespaces.chain(others).chain(self.doors.descriptors()).chain([channel.as_fd()]).collect()
     }
@@ -244,12 +240,8 @@ impl Entrant<'_> {
         let doors = self.doors;
         doors.pass()?;
         drop(doors);
-        if let Some(mount) = self.mount {
-            namespace::enter(mount.as_fd(), Kind::Mount).during("join mount namespace")?;
-        }
-        if let Some(root) = self.root {
-            new_root::change_to(root.as_fd()).during("change root")?;
-        }
+        self.entrance.enter()?;
+        drop(self.entrance);
         for (kind, namespace) in &self.namespaces {
             namespace::enter(namespace.as_fd(), *kind).during(format!("join {} namespace", kind.file()))?;
         }

@@ -13,7 +13,7 @@ use edgelet_sys::namespace::{self, Kind};
 use edgelet_sys::new_root;
 use edgelet_sys::process::{self, Child};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the child begins in.
 #[derive(Debug, Default)]
@@ -66,8 +66,13 @@ impl Entrance {
         }
     }
 
-    /// Its children are in a namespace of process ids that it enters; it is not.
-    fn enter(&self) -> Result<(), SpawnError> {
+    /// What is open of it in the process that enters by itself.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.user, &self.mount, &self.root, &self.pid].into_iter().flatten().map(AsFd::as_fd)
+    }
+
+    /// Brings the calling process in. Of a namespace of process ids it is not, but its children are.
+    pub(crate) fn enter(&self) -> Result<(), SpawnError> {
         let join = |namespace: &Option<OwnedFd>, kind: Kind| {
             let Some(namespace) = namespace else { return Ok(()) };
             namespace::enter(namespace.as_fd(), kind).during(format!("join {} namespace", kind.file()))

@@ -2,7 +2,7 @@
 
 use crate::Id;
 use crate::channel::Channel;
-use crate::create::STEP_LIMIT;
+use crate::create::{DEATH_LIMIT, STEP_LIMIT};
 use crate::error::{ControlError, During, InitFailure, SpawnError, StartError};
 use crate::hooks::{self, Moment};
 use crate::record::{self, Entry};
@@ -11,7 +11,6 @@ use edgelet_sys::{process, socket};
 use oci_spec::runtime::Hooks;
 use std::fs;
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 /// See [`Runtime::start`].
 pub(crate) fn start(runtime: &Runtime, id: &Id) -> Result<(), StartError> {
@@ -89,5 +88,5 @@ fn executed(pid: i32) -> Result<(), StartError> {
 fn end(process: &impl AsFd) {
     // It may be gone already; and it is the earlier failure that the caller must hear.
     let _ = process::pidfd_signal(process.as_fd(), libc::SIGKILL);
-    let _ = record::ended_within(process, Duration::from_secs(10));
+    let _ = record::ended_within(process, DEATH_LIMIT);
 }
