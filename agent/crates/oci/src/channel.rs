@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 /// What the new process reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// A helper made the process; this is its id, and whether it began in its group of version 2.
-    Made { pid: i32, inside: bool },
+    /// A helper made the process; this is its id.
+    Made { pid: i32 },
     /// It is in its namespaces, and has its mounts.
     Furnished,
     /// Everything is set up but the last steps.

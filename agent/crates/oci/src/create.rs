@@ -7,7 +7,7 @@ use crate::console;
 use crate::devices;
 use crate::error::{ControlError, CreateError, During, RunError, SpawnError};
 use crate::hooks::{self, Moment};
-use crate::init::{self, Birth};
+use crate::init::Birth;
 use crate::labels::Modules;
 use crate::launch::hand_over_streams;
 use crate::namespaces::Namespaces;
@@ -17,7 +17,7 @@ use crate::record::{Entry, Held, Record};
 use crate::rootfs::Way;
 use crate::runtime::{Runtime, State, Status};
 use crate::seccomp::Introduction;
-use crate::stand_in::{Entrance, gains_rights_by_entering};
+use crate::stand_in::{Entrance, Life, gains_rights_by_entering};
 use crate::start;
 use crate::sysctl;
 use edgelet_sys::kernel;
@@ -274,7 +274,7 @@ fn spawn(
         detour.step_into(root).during(format!("enter root {}", root.display()))?;
     }
     let Some(user) = user else {
-        let live = move || init::live(birth, theirs);
+        let live = move || birth.live(theirs);
         let born = match &birthplace {
             Some(group) => process::spawn_into(group.as_fd(), flags, live),
             None => process::spawn(flags, live).map(|child| (child, false)),
@@ -284,7 +284,7 @@ fn spawn(
         return Ok(born);
     };
     let entrance = Entrance { user: Some(user), pid: namespaces.open(Kind::Pid)?, ..Entrance::default() };
-    let born = entrance.spawn(flags, program, channel, theirs, |theirs| init::live(birth, theirs))?;
+    let born = entrance.spawn(flags, program, channel, theirs, birth)?;
     detour.leave().inspect_err(|_| end(&born.0))?;
     Ok(born)
 }

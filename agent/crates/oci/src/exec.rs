@@ -14,7 +14,7 @@ use crate::record::{Entry, Record};
 use crate::runtime::{Process, Runtime, Status};
 use crate::schedule::Nature;
 use crate::seccomp::{Filter, Introduction};
-use crate::stand_in::{Entrance, gains_rights_by_entering};
+use crate::stand_in::{Entrance, Life, gains_rights_by_entering};
 use crate::{Id, console, identity, refuse};
 use edgelet_sys::descriptors;
 use edgelet_sys::namespace::{self, Kind};
@@ -69,8 +69,12 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
         doors: cgroup.doors()?,
         preserve_fds: options.preserve_fds,
     };
-    // From a user namespace there may be no right to be born there.
-    let born_outside = program.schedule.begins_outside() || join.entrance.user.is_some();
+    // From a user namespace there may be no right to be born there; and in a group that is suspended, or full, a
+    // stand-in would not get far.
+    let born_outside = program.schedule.begins_outside()
+        || join.entrance.user.is_some()
+        || inside.is_none()
+        || !cgroup.has_room_for_two();
     let group = if born_outside { None } else { cgroup.birthplace()? };
     let entrance = Entrance { group, ..join.entrance };
     let (child, born_inside) = match spawn(entrant, entrance, &channel, theirs) {
@@ -124,7 +128,7 @@ fn spawn(
 ) -> Result<(Child, bool), SpawnError> {
     let program = entrant.program;
     if entrance.pid.is_some() || entrance.user.is_some() {
-        return entrance.spawn(0, program, channel, theirs, |theirs| entrant.live(theirs));
+        return entrance.spawn(0, program, channel, theirs, entrant);
     }
     // Its processes are among the host's, and see the calling one, too.
     let group = entrance.group.take();
@@ -209,7 +213,16 @@ struct Entrant<'a> {
     preserve_fds: u32,
 }
 
-impl Entrant<'_> {
+impl Life for Entrant<'_> {
+    fn close_others(&self, channels: &[&Channel]) -> Result<(), SpawnError> {
+        let namespaces = self.namespaces.iter().map(|(_, namespace)| namespace.as_fd());
+        let others = self.entrance.descriptors().chain(self.console.iter().map(AsFd::as_fd));
+        let others = others.chain(self.introduction.iter().map(AsFd::as_fd));
+        let others = others.chain(self.doors.descriptors()).chain(channels.iter().map(AsFd::as_fd));
+        let kept: Vec<BorrowedFd<'_>> = namespaces.chain(others).collect();
+        descriptors::close_others(3 + self.preserve_fds, &kept).during("close descriptors")
+    }
+
     fn live(self, channel: Channel) -> i32 {
         match self.run(&channel) {
             Ok(never) => match never {},
@@ -219,18 +232,11 @@ impl Entrant<'_> {
             }
         }
     }
+}
 
-    /// All that the process needs of what its creator had open.
-    fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
-        let namespaces = self.namespaces.iter().map(|(_, namespace)| namespace.as_fd());
-        let others = self.entrance.descriptors().chain(self.console.iter().map(AsFd::as_fd));
-        let others = others.chain(self.introduction.iter().map(AsFd::as_fd));
-        namespaces.chain(others).chain(self.doors.descriptors()).chain([channel.as_fd()]).collect()
-    }
-
+impl Entrant<'_> {
     fn run(self, channel: &Channel) -> Result<Infallible, SpawnError> {
-        descriptors::close_others(3 + self.preserve_fds, &self.descriptors(channel))
-            .during("close descriptors")?;
+        self.close_others(&[channel])?;
         process::default_signals().during("reset signals")?;
         nix::unistd::setsid().during("new session")?;
         // What runs inside must not look into it, nor at its program.

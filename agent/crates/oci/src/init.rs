@@ -12,6 +12,7 @@ use crate::mount_options;
 use crate::rootfs::{Rootfs, Way};
 use crate::runtime::{State, Status};
 use crate::seccomp::Introduction;
+use crate::stand_in::Life;
 use crate::{cgroup, console, devices, sysctl};
 use edgelet_sys::mount::Tree;
 use edgelet_sys::namespace::{self, Kind};
@@ -57,37 +58,35 @@ impl Birth<'_> {
         let filter = self.config.filter.as_ref()?;
         Some(Guarded { filter, introduction, pid: self.state.pid })
     }
-
-    /// All that the process needs of what its creator had open.
-    fn descriptors<'a>(&'a self, channel: &'a Channel) -> Vec<BorrowedFd<'a>> {
-        let prepared = self.prepared.iter().flatten().chain(&self.devices).map(AsFd::as_fd);
-        let others = [&self.console, &self.listener, &self.mounts].into_iter().flatten().map(AsFd::as_fd);
-        let introduction = self.introduction.iter().map(AsFd::as_fd);
-        prepared
-            .chain(others)
-            .chain(self.doors.descriptors())
-            .chain(introduction)
-            .chain([channel.as_fd()])
-            .collect()
-    }
 }
 
-/// The life of the process; the answer is its exit code when nothing came of it.
-pub(crate) fn live(mut birth: Birth<'_>, mut channel: Channel) -> i32 {
-    channel.let_go_of_peer();
-    let launch = match prepare(&mut birth, &channel) {
-        Ok(launch) => launch,
-        Err(error) => {
-            channel.report_failure(&error);
-            return FAILED;
-        }
-    };
-    let Some(starter) = starter(&birth, channel) else { return FAILED };
-    match start(&birth, launch) {
-        Ok(never) => match never {},
-        Err(error) => {
-            starter.report_failure(&error);
-            FAILED
+impl Life for Birth<'_> {
+    fn close_others(&self, channels: &[&Channel]) -> Result<(), SpawnError> {
+        let prepared = self.prepared.iter().flatten().chain(&self.devices).map(AsFd::as_fd);
+        let others = [&self.console, &self.listener, &self.mounts].into_iter().flatten().map(AsFd::as_fd);
+        let others = others.chain(self.introduction.iter().map(AsFd::as_fd));
+        let others = others.chain(self.doors.descriptors()).chain(channels.iter().map(AsFd::as_fd));
+        let kept: Vec<BorrowedFd<'_>> = prepared.chain(others).collect();
+        descriptors::close_others(3 + self.preserve_fds, &kept).during("close descriptors")
+    }
+
+    /// Comes back only when nothing came of it.
+    fn live(mut self, mut channel: Channel) -> i32 {
+        channel.let_go_of_peer();
+        let launch = match prepare(&mut self, &channel) {
+            Ok(launch) => launch,
+            Err(error) => {
+                channel.report_failure(&error);
+                return FAILED;
+            }
+        };
+        let Some(starter) = starter(&self, channel) else { return FAILED };
+        match start(&self, launch) {
+            Ok(never) => match never {},
+            Err(error) => {
+                starter.report_failure(&error);
+                FAILED
+            }
         }
     }
 }
@@ -107,8 +106,7 @@ const FAILED: i32 = 1;
 /// Everything that `create` does inside.
 fn prepare(birth: &mut Birth<'_>, channel: &Channel) -> Result<Launch, SpawnError> {
     let config = birth.config;
-    descriptors::close_others(3 + birth.preserve_fds, &birth.descriptors(channel))
-        .during("close descriptors")?;
+    birth.close_others(&[channel])?;
     process::default_signals().during("reset signals")?;
     std::mem::take(&mut birth.doors).pass()?;
     nix::unistd::setsid().during("new session")?;

@@ -15,6 +15,15 @@ use edgelet_sys::process::{self, Child};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// What the child does.
+pub(crate) trait Life {
+    /// Closes what the child does not need of all that its creator had open. It needs its channels.
+    fn close_others(&self, channels: &[&Channel]) -> Result<(), SpawnError>;
+
+    /// Lives it; the answer is the exit code.
+    fn live(self, channel: Channel) -> i32;
+}
+
 /// What the child begins in.
 #[derive(Debug, Default)]
 pub(crate) struct Entrance {
@@ -31,39 +40,55 @@ impl Entrance {
     /// Makes a child of the caller that begins here, and in new namespaces by `flags`. It has its [rank], and nobody
     /// inside can look into it. The second answer is whether it is in the group.
     pub(crate) fn spawn(
-        self,
+        mut self,
         flags: u64,
         program: &Program,
         channel: &Channel,
         mut theirs: Channel,
-        live: impl FnOnce(Channel) -> i32,
+        life: impl Life,
     ) -> Result<(Child, bool), SpawnError> {
         let step = "start process";
-        let stand_in = process::spawn(0, move || {
+        let group = self.group.take();
+        let stand_in = move || {
             theirs.let_go_of_peer();
-            let entered = rank(program, std::process::id().cast_signed())
-                .and_then(|()| nix::sys::prctl::set_dumpable(false).during("hide memory"))
-                .and_then(|()| self.enter());
-            let made = entered.and_then(|()| {
-                let second = Channel::over(theirs.as_fd().try_clone_to_owned().during(step)?);
-                let group = self.group.as_ref().map(AsFd::as_fd);
-                process::spawn_sibling(group, flags, move || live(second)).during(step)
-            });
-            match made.and_then(|(pid, inside)| theirs.report(&Report::Made { pid, inside })) {
-                Ok(()) => 0,
+            match self.stand_in(flags, program, &theirs, life) {
+                Ok(pid) => theirs.report(&Report::Made { pid }).map_or(1, |()| 0),
                 Err(error) => {
                     theirs.report_failure(&error);
                     1
                 }
             }
-        })
+        };
+        // In the group it is born itself, and hands that on: those inside must not find the way to it in its child.
+        let (stand_in, inside) = match group {
+            Some(group) => process::spawn_into(group.as_fd(), 0, stand_in),
+            None => process::spawn(0, stand_in).map(|child| (child, false)),
+        }
         .during(step)?;
         let made = channel.next(STEP_LIMIT);
         stand_in.wait().during("wait for stand-in")?;
         match made? {
-            Some(Report::Made { pid, inside }) => Ok((Child::adopt(pid).during(step)?, inside)),
+            Some(Report::Made { pid }) => Ok((Child::adopt(pid).during(step)?, inside)),
             other => Err(io::Error::other(format!("stand-in reported {other:?}"))).during(step),
         }
+    }
+
+    fn stand_in(
+        self,
+        flags: u64,
+        program: &Program,
+        theirs: &Channel,
+        life: impl Life,
+    ) -> Result<i32, SpawnError> {
+        let step = "start process";
+        rank(program, std::process::id().cast_signed())?;
+        nix::sys::prctl::set_dumpable(false).during("hide memory")?;
+        self.enter()?;
+        let second = Channel::over(theirs.as_fd().try_clone_to_owned().during(step)?);
+        // What the child has open, those inside can walk to from the moment that it is there.
+        drop(self);
+        life.close_others(&[theirs, &second])?;
+        process::spawn_sibling(flags, move || life.live(second)).during(step)
     }
 
     /// What is open of it in the process that enters by itself.

@@ -55,23 +55,26 @@ pub fn spawn_into(
     main: impl FnOnce() -> i32,
 ) -> io::Result<(Child, bool)> {
     assert_one_thread()?;
-    match clone_into(namespaces & NAMESPACE_FLAGS, Some(group))? {
-        (Some(child), begun_inside) => Ok((child, begun_inside)),
-        (None, _) => run_and_exit(main),
+    let flags = namespaces & NAMESPACE_FLAGS;
+    let (born, begun_inside) = match clone_with(flags, Some(group)) {
+        // There may be no room for one more in the group, which those who are moved into it are not asked for.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EAGAIN)) => {
+            (clone_with(flags, None)?, false)
+        }
+        other => (other?, true),
+    };
+    match born {
+        Some(child) => Ok((child, begun_inside)),
+        None => run_and_exit(main),
     }
 }
 
-/// As [`spawn_into`], but the copy is a child of the caller's parent, and a group is not needed. The answer is its
-/// process id as the caller sees it, and whether it began in the group.
-pub fn spawn_sibling(
-    group: Option<BorrowedFd<'_>>,
-    namespaces: u64,
-    main: impl FnOnce() -> i32,
-) -> io::Result<(i32, bool)> {
+/// As [`spawn`], but the copy is a child of the caller's parent. The answer is its process id as the caller sees it.
+pub fn spawn_sibling(namespaces: u64, main: impl FnOnce() -> i32) -> io::Result<i32> {
     assert_one_thread()?;
-    match clone_into((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64, group)? {
-        (Some(child), begun_inside) => Ok((child.pid, begun_inside)),
-        (None, _) => run_and_exit(main),
+    match clone_with((namespaces & NAMESPACE_FLAGS) | libc::CLONE_PARENT as u64, None)? {
+        Some(child) => Ok(child.pid),
+        None => run_and_exit(main),
     }
 }
 
@@ -103,14 +106,6 @@ const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u32 as u64;
-
-/// The second answer is whether the copy is in the group.
-fn clone_into(flags: u64, group: Option<BorrowedFd<'_>>) -> io::Result<(Option<Child>, bool)> {
-    match clone_with(flags, group) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok((clone_with(flags, None)?, false)),
-        other => Ok((other?, group.is_some())),
-    }
-}
 
 fn clone_with(flags: u64, group: Option<BorrowedFd<'_>>) -> io::Result<Option<Child>> {
     const INTO_CGROUP: u64 = 0x2_0000_0000;

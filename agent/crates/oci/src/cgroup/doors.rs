@@ -54,4 +54,14 @@ impl Cgroup {
             Err(error) => Err(failed(format!("open {}: {error}", directory.display()))),
         }
     }
+
+    /// Whether two more processes may be born in the group of version 2.
+    pub(crate) fn has_room_for_two(&self) -> bool {
+        let number = |name: &str| {
+            let directory = self.trees.unified()?.directory(&self.path);
+            std::fs::read_to_string(directory.join(name)).ok()?.trim().parse::<u64>().ok()
+        };
+        // Without a limit it is no number.
+        number("pids.max").is_none_or(|limit| number("pids.current").is_none_or(|used| used + 2 <= limit))
+    }
 }

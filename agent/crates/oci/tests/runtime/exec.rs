@@ -130,6 +130,41 @@ fn exec_leaks_no_descriptor_and_no_directory_of_the_host() {
     }
 }
 
+/// Who may look into neighbours sees what they have open, from the moment that they are there.
+#[test]
+fn an_exec_holds_no_way_to_the_host_while_it_is_among_those_inside() {
+    let bundle = running();
+    let init = bundle.pid();
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let inside = namespace(&init.to_string());
+    let state = bundle.state_root();
+    let mut looks = 0;
+    std::thread::scope(|scope| {
+        let execs = scope.spawn(|| {
+            for _ in 0..100 {
+                bundle.runtime(&["exec", &bundle.id, "true"]).good();
+            }
+        });
+        while !execs.is_finished() {
+            for process in fs::read_dir("/proc").expect("list /proc").flatten() {
+                let pid = process.file_name().into_string().unwrap_or_default();
+                let is_newer = pid.parse::<i32>().is_ok_and(|pid| pid > init);
+                if !is_newer || namespace(&pid) != inside {
+                    continue;
+                }
+                looks += 1;
+                for open in fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten() {
+                    let Ok(target) = fs::read_link(open.path()) else { continue };
+                    let is_a_group = target.starts_with("/sys/fs/cgroup") && target.is_dir();
+                    assert!(!is_a_group && !target.starts_with(&state), "{}", target.display());
+                }
+            }
+        }
+        execs.join().expect("every exec works");
+    });
+    assert!(looks > 0, "nobody was seen");
+}
+
 #[test]
 fn a_paused_container_is_shown_and_refuses_exec() {
     let bundle = running();
