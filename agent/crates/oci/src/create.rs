@@ -17,6 +17,7 @@ use crate::record::{Entry, Held, Record};
 use crate::rootfs::Way;
 use crate::runtime::{Runtime, State, Status};
 use crate::seccomp::Introduction;
+use crate::sources::Sources;
 use crate::stand_in::{Entrance, Life, gains_rights_by_entering};
 use crate::start;
 use crate::sysctl;
@@ -187,6 +188,7 @@ fn build(
     // Before anything exists, so that an interrupted create can be cleared by whoever finds this.
     entry.write_config(&config.text).during("keep configuration")?;
     entry.write(record).during("write state")?;
+    let sources = Sources::of(&config.namespaces, &config.mounts)?;
     let (channel, theirs) = Channel::pair()?;
     let decider = config.filter.as_ref().and_then(|filter| filter.decider.as_ref());
     let mut birth = Birth {
@@ -204,7 +206,7 @@ fn build(
         prepared: config
             .mounts
             .iter()
-            .map(|mount| mount.prepare(&config.namespaces))
+            .map(|mount| mount.prepare(&config.namespaces, &sources))
             .collect::<Result<_, _>>()?,
         devices: devices::make_ahead(config)?,
         mounts: config.namespaces.open(Kind::Mount)?,

@@ -28,6 +28,8 @@ mod runtime;
 mod control;
 mod create;
 mod exec;
+mod holder;
+mod sources;
 mod stand_in;
 mod start;
 

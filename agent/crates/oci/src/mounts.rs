@@ -3,6 +3,7 @@
 use crate::error::{CreateError, During, SpawnError};
 use crate::mount_options::Words;
 use crate::namespaces::Namespaces;
+use crate::sources::Sources;
 use crate::users::Maps;
 use crate::{cgroup, copy_up, rootfs};
 use edgelet_sys::mount::{self, Attributes, NewFilesystem, Propagation, Tree};
@@ -143,20 +144,26 @@ impl MountPlan {
         }
     }
 
-    /// Opens what is bound, where that takes rights which only the creator has: owners are mapped by whoever owns
-    /// the file system, and a source may be where the container's user cannot go.
-    pub(crate) fn prepare(&self, namespaces: &Namespaces) -> Result<Option<Tree>, SpawnError> {
+    /// Opens what only the creator can open: owners are mapped by whoever owns the file system, and a source may be
+    /// where the container's users cannot go.
+    pub(crate) fn prepare(
+        &self,
+        namespaces: &Namespaces,
+        sources: &Sources,
+    ) -> Result<Option<Tree>, SpawnError> {
+        let step = || format!("mount {}", self.destination.display());
         if self.is_of_a_host_namespace(namespaces) {
-            return self.of_the_host().during(format!("mount {}", self.destination.display())).map(Some);
+            return self.of_the_host().during(step()).map(Some);
         }
         let Kind::Bind { source, recursive } = &self.kind else { return Ok(None) };
-        let step = || format!("mount {}", self.destination.display());
-        // What is mounted below it later is to be seen on both sides, which only a mount of the host's can offer.
-        let is_of_both = self.is_shared() && mount::is_shared(source).during(step())?;
-        if self.id_map.is_none() && !namespaces.has(namespace::Kind::User) && !is_of_both {
+        // What is mounted below it later is to be seen on both sides, which only a mount of the host's can offer; and
+        // never where users of the container's own could mount it.
+        let has_users = namespaces.has(namespace::Kind::User);
+        let is_of_both = !has_users && self.is_shared() && mount::is_shared(source).during(step())?;
+        if self.id_map.is_none() && !has_users && !is_of_both {
             return Ok(None);
         }
-        let tree = match Tree::copy_path(source, *recursive) {
+        let tree = match sources.copy(source, *recursive) {
             // The creator has no rights over mounts; the process that is made has, over its own.
             Err(error) if error.raw_os_error() == Some(libc::EPERM) && self.id_map.is_none() => {
                 return Ok(None);
@@ -206,17 +213,8 @@ impl MountPlan {
         match &self.kind {
             Kind::Bind { source, recursive } => {
                 let own = || Tree::copy_path(source, *recursive).map_err(|error| named(error, source));
-                let is_refused = |error: &io::Error| {
-                    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput)
-                };
                 match prepared {
-                    Some(tree) if self.id_map.is_some() || self.is_shared() => self.bind(root, tree),
-                    // What the host has locked for users of a namespace is locked in a copy that is made there. One
-                    // of the creator's is for what such a copy cannot have.
-                    Some(tree) => match own() {
-                        Err(error) if is_refused(&error) => self.bind(root, tree),
-                        own => own.and_then(|own| self.bind(root, &own)),
-                    },
+                    Some(tree) => self.bind(root, tree),
                     None => own().and_then(|own| self.bind(root, &own)),
                 }
                 .during(step())

@@ -1,15 +1,14 @@
 //! User namespaces: who may write which id mappings, and writing them (user_namespaces(7)).
 
 use crate::error::{During, InitFailure, SpawnError};
+use crate::holder::Holder;
 use caps::{CapSet, Capability};
-use edgelet_sys::namespace::{self, Kind};
-use edgelet_sys::process;
+use edgelet_sys::namespace::Kind;
 use edgelet_sys::procfs::Procfs;
 use nix::unistd::{getegid, geteuid};
 use oci_spec::runtime::LinuxIdMapping;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 /// Mappings as the kernel reads them, a line for each range: an id inside, the one outside, how many.
@@ -66,25 +65,9 @@ impl Maps {
     /// A user namespace that has them, with nobody in it.
     pub(crate) fn namespace(&self) -> Result<OwnedFd, SpawnError> {
         let step = "make a user namespace";
-        // A namespace begins with a process; this one waits to be killed, or for the end of its creator.
-        let (held, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during(step)?;
-        let its_end = end.as_raw_fd();
-        let child = process::spawn(u64::from(Kind::User.flag().cast_unsigned()), move || {
-            // A copy of the number; the owner is in the creator's memory.
-            let _ = nix::unistd::close(its_end);
-            let _ = nix::unistd::read(held.as_raw_fd(), &mut [0]);
-            0
-        })
-        .during(step)?;
-        let made = self.give(child.pid()).and_then(|()| {
-            let path = Path::new("/proc").join(child.pid().to_string()).join("ns/user");
-            namespace::open(&path, Kind::User).during(step)
-        });
-        let _ = child.signal(libc::SIGKILL);
-        // Where children vanish by themselves there is nobody to wait for.
-        let _ = child.wait();
-        drop(end);
-        made
+        let holder = Holder::start(&[Kind::User]).during(step)?;
+        self.give(holder.pid())?;
+        holder.open(Kind::User).during(step)
     }
 
     /// Ids from 0 on that are those from `first` on outside.

@@ -172,26 +172,76 @@ fn standard_output_can_be_opened_by_its_name() {
 #[test]
 fn a_mount_that_the_host_has_locked_stays_locked() {
     apart::run("mapped::a_mount_that_the_host_has_locked_stays_locked", || {
-        let mut bundle = Bundle::script(
-            "mount -o remount,bind,rw /mapped 2>/dev/null; touch /mapped/made 2>&1 || echo kept",
-        );
-        let source = bundle.path().join("locked");
-        fs::create_dir(&source).expect("mkdir");
-        // The mount is read-only, and the file system is not.
-        for options in [["-t", "tmpfs", "-o", "mode=777"], ["-o", "remount,bind,ro", "-t", "none"]] {
-            let mount = Command::new("mount").args(options).arg("none").arg(&source).status();
-            assert!(mount.expect("mount").success(), "{options:?}");
+        for (private, options) in [
+            (false, vec!["rbind"]),
+            (true, vec!["rbind"]),
+            (false, vec!["rbind", "rshared"]),
+            (false, vec!["rbind", "idmap"]),
+        ] {
+            let mut bundle = Bundle::script(
+                "mount -o remount,bind,rw /mapped 2>/dev/null; touch /mapped/made 2>&1 || echo kept",
+            );
+            let source = locked(&bundle, private);
+            bundle.map_users(100_000);
+            bundle.add_mount(bound(&source, &options));
+            give_sys_admin(&mut bundle);
+            assert!(bundle.run().good().ends_with("kept\n"), "{private} {options:?}");
+            assert!(Command::new("umount").arg(&source).status().expect("umount").success());
         }
-        bundle.open_path();
-        bundle.map_users(100_000);
-        bundle.add_mount(bound(&source, &["rbind"]));
-        for set in ["bounding", "effective", "permitted"] {
-            let set = bundle.config()["process"]["capabilities"][set].as_array_mut().expect("capabilities");
-            set.push("CAP_SYS_ADMIN".into());
-        }
-        assert!(bundle.run().good().ends_with("kept\n"));
-        assert!(Command::new("umount").arg(&source).status().expect("umount").success());
     });
+}
+
+/// What is mounted below cannot be left out for them; so nothing could be locked.
+#[test]
+fn alone_only_a_mount_that_forbids_nothing_can_be_bound_over_others() {
+    apart::run("mapped::alone_only_a_mount_that_forbids_nothing_can_be_bound_over_others", || {
+        for options in [["-o", "remount,bind,rw"], ["-o", "remount,bind,ro"]] {
+            let mut bundle = Bundle::script("ls /mapped");
+            let source = locked(&bundle, false);
+            mount(&["-o", "remount,bind,rw", "-t", "none"], &source);
+            let below = source.join("below");
+            fs::create_dir(&below).expect("mkdir");
+            mount(&["-t", "tmpfs"], &below);
+            mount(&[&options[..], &["-t", "none"]].concat(), &source);
+            bundle.map_users(100_000);
+            bundle.add_mount(bound(&source, &["bind"]));
+            match options[1].ends_with("rw") {
+                true => assert_eq!(bundle.run().good(), "below\n"),
+                false => assert!(bundle.create().bad().contains("could lift what its mount forbids")),
+            }
+            for target in [&below, &source] {
+                assert!(Command::new("umount").arg(target).status().expect("umount").success());
+            }
+        }
+    });
+}
+
+fn give_sys_admin(bundle: &mut Bundle) {
+    for set in ["bounding", "effective", "permitted"] {
+        let set = bundle.config()["process"]["capabilities"][set].as_array_mut().expect("capabilities");
+        set.push("CAP_SYS_ADMIN".into());
+    }
+}
+
+/// A directory where everybody may write, on a mount that is read-only, the way to which is
+/// `private` to the host's root.
+fn locked(bundle: &Bundle, private: bool) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = bundle.path().join("parent");
+    let source = parent.join("locked");
+    fs::create_dir_all(&source).expect("mkdir");
+    let mode = fs::Permissions::from_mode(if private { 0o700 } else { 0o755 });
+    fs::set_permissions(&parent, mode).expect("chmod");
+    mount(&["-t", "tmpfs", "-o", "mode=777"], &source);
+    // The mount is read-only, and the file system is not.
+    mount(&["-o", "remount,bind,ro", "-t", "none"], &source);
+    source
+}
+
+#[track_caller]
+fn mount(options: &[&str], target: &Path) {
+    let mount = Command::new("mount").args(options).arg("none").arg(target).status();
+    assert!(mount.expect("mount").success(), "{options:?}");
 }
 
 #[test]
