@@ -17,6 +17,7 @@ pub mod xattr;
 pub mod bpf;
 pub mod console;
 pub mod descriptors;
+pub mod interruption;
 pub mod kernel;
 pub mod memory;
 pub mod mount;

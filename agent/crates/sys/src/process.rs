@@ -1,6 +1,7 @@
 //! Processes: making them in new namespaces, holding them by descriptor, waiting, and getting ready to
 //! execute a program.
 
+use crate::interruption;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::io;
@@ -89,6 +90,7 @@ pub(crate) fn spawn_with_our_descriptors(main: impl FnOnce() -> i32) -> io::Resu
 }
 
 fn run_and_exit(main: impl FnOnce() -> i32) -> ! {
+    interruption::forget();
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(main)).unwrap_or(PANICKED);
     // SAFETY: ends the process without running what the parent registered to be run at its exit.
     unsafe { libc::syscall(libc::SYS_exit_group, code) };
@@ -278,15 +280,18 @@ pub fn pidfd_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 }
 
 /// Waits until a descriptor is readable or at its end; `false` when `limit` passed first. A process
-/// is readable when it has ended.
+/// is readable when it has ended. `Interrupted` when an [`Interruption`](crate::interruption::Interruption) came first.
 pub fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
     let deadline = std::time::Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match nix::poll::poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) {
+        let watched = [Some(fd), interruption::watched()].into_iter().flatten();
+        let mut polled: Vec<PollFd<'_>> = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match nix::poll::poll(&mut polled, timeout) {
             Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
+            Ok(_) if polled[0].any().unwrap_or(true) => return Ok(true),
+            Ok(_) => return Err(interruption::interrupted()),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,6 +1,7 @@
 //! Waiting for a program in the foreground: its end, signals for it, and its terminal.
 
 use edgelet_sys::console::{self, RawMode};
+use edgelet_sys::interruption::Interruption;
 use edgelet_sys::process::Child;
 use edgelet_sys::socket;
 use nix::errno::Errno;
@@ -12,10 +13,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Signals that would end this process and are meant for the program. To be made before the program
-/// is, so that none is lost.
+/// is, so that none is lost; until then some of them end what is being made.
 #[derive(Debug)]
 pub(super) struct Signals {
     fd: SignalFd,
+    interruption: Interruption<SignalFd>,
 }
 
 impl Signals {
@@ -26,9 +28,16 @@ impl Signals {
         set.remove(Signal::SIGCHLD);
         set.remove(Signal::SIGPIPE);
         set.thread_block()?;
-        Ok(Self { fd: SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)? })
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        // Only looked at: whoever reads gets all of them.
+        let ending: SigSet = ENDING.into_iter().collect();
+        let interruption = Interruption::by(SignalFd::with_flags(&ending, flags)?);
+        Ok(Self { fd: SignalFd::with_flags(&set, flags)?, interruption })
     }
 }
+
+/// What a person or a service manager sends to be done with something.
+const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
 /// The caller's terminal, connected to the program's.
 #[derive(Debug)]
@@ -54,7 +63,9 @@ impl Relay {
 
 /// Waits for the end of `child`, passing signals on, and bytes if there is a terminal. The answer is
 /// the exit code.
-pub(super) fn attend(child: Child, signals: &Signals, relay: Option<Relay>) -> io::Result<i32> {
+pub(super) fn attend(child: Child, signals: Signals, relay: Option<Relay>) -> io::Result<i32> {
+    let Signals { fd: signals, interruption } = signals;
+    drop(interruption);
     let master = relay.map(Relay::master).transpose()?;
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let (stdin, stdout) = (stdin.as_fd(), stdout.as_fd());
@@ -63,51 +74,78 @@ pub(super) fn attend(child: Child, signals: &Signals, relay: Option<Relay>) -> i
     if let Some(master) = &master {
         follow_size(stdin, master.as_fd());
     }
-    let mut master_open = master.is_some();
     let mut input = Input { open: master.is_some(), waiting: Vec::new() };
+    let mut output = Output { open: master.is_some(), lost: false, waiting: Vec::new() };
+    let mut ended = false;
     loop {
-        let mut fds = vec![
-            PollFd::new(child.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
-        ];
-        if let Some(master) = master.as_ref().filter(|_| master_open) {
-            fds.push(PollFd::new(master.as_fd(), PollFlags::POLLIN | input.wants_room()));
+        let mut wanted = vec![(Source::Signals, PollFd::new(signals.as_fd(), PollFlags::POLLIN))];
+        if !ended {
+            wanted.push((Source::Child, PollFd::new(child.as_fd(), PollFlags::POLLIN)));
+        }
+        if let Some(master) = master.as_ref().filter(|_| output.open) {
+            // One that wants nothing is left out: what has hung up is always ready.
+            let flags = input.wants_room() | output.wants_more();
+            if !flags.is_empty() {
+                wanted.push((Source::Master, PollFd::new(master.as_fd(), flags)));
+            }
             if input.takes_more() {
-                fds.push(PollFd::new(stdin, PollFlags::POLLIN));
+                wanted.push((Source::Stdin, PollFd::new(stdin, PollFlags::POLLIN)));
             }
         }
-        match nix::poll::poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => continue,
-            Err(error) => return Err(error.into()),
+        if !output.waiting.is_empty() {
+            wanted.push((Source::Stdout, PollFd::new(stdout, PollFlags::POLLOUT)));
         }
-        let ready = |at: usize| fds.get(at).and_then(|fd| fd.revents()).unwrap_or(PollFlags::empty());
-        let (ended, signalled) = (!ready(0).is_empty(), !ready(1).is_empty());
-        let (output, room) =
-            (!(ready(2) - PollFlags::POLLOUT).is_empty(), ready(2).contains(PollFlags::POLLOUT));
-        let more = !ready(3).is_empty();
-        if let Some(master) = master.as_ref().filter(|_| output) {
-            master_open = match copy(master.as_fd(), stdout) {
-                // No program has the terminal open any more.
-                Err(error) if error.raw_os_error() == Some(libc::EIO) => false,
-                other => other? > 0,
-            };
+        let is_last_look = ended && output.waiting.is_empty();
+        let ready = wait(&wanted, if is_last_look { PollTimeout::ZERO } else { PollTimeout::NONE })?;
+        let is_ready = |source: Source| ready.contains(&source);
+        if let Some(master) = master.as_ref().filter(|_| is_ready(Source::Master)) {
+            output.read(master.as_fd());
+            input.pass_on(master.as_fd());
         }
-        if more {
-            input.read(stdin)?;
+        if is_ready(Source::Stdin) {
+            input.read(stdin);
         }
-        if let Some(master) = master.as_ref().filter(|_| more || room) {
-            input.pass_on(master.as_fd())?;
+        if is_ready(Source::Stdout) {
+            output.pass_on(stdout);
         }
-        if signalled {
-            while let Some(signal) = signals.fd.read_signal()? {
+        let mut is_to_end = false;
+        if is_ready(Source::Signals) {
+            while let Some(signal) = signals.read_signal()? {
+                is_to_end |= ENDING.iter().any(|ending| *ending as u32 == signal.ssi_signo);
                 forward(&child, signal.ssi_signo, stdin, master.as_ref());
             }
         }
-        if ended && !output {
+        ended |= is_ready(Source::Child);
+        // Its last words are passed on, but nobody has to wait until somebody reads them.
+        let is_silent = output.waiting.is_empty() && !is_ready(Source::Master);
+        if ended && (is_silent || is_to_end) {
             return child.wait().map(|end| end.code());
         }
     }
+}
+
+/// Whatever something is waited for from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Child,
+    Signals,
+    Master,
+    Stdin,
+    Stdout,
+}
+
+/// Waits until something can be done, and says where.
+fn wait(wanted: &[(Source, PollFd<'_>)], timeout: PollTimeout) -> io::Result<Vec<Source>> {
+    let mut fds: Vec<PollFd<'_>> = wanted.iter().map(|(_, fd)| *fd).collect();
+    loop {
+        match nix::poll::poll(&mut fds, timeout) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let sources = wanted.iter().map(|(source, _)| *source).zip(&fds);
+    Ok(sources.filter(|(_, fd)| fd.any().unwrap_or(true)).map(|(source, _)| source).collect())
 }
 
 /// What the caller types. A program may read it slowly, and write meanwhile: one must not wait for the other.
@@ -126,7 +164,7 @@ impl Input {
         if self.waiting.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT }
     }
 
-    fn read(&mut self, from: BorrowedFd<'_>) -> io::Result<()> {
+    fn read(&mut self, from: BorrowedFd<'_>) {
         let mut buffer = [0; CHUNK];
         match nix::unistd::read(from.as_raw_fd(), &mut buffer) {
             Ok(count) => {
@@ -134,24 +172,65 @@ impl Input {
                 self.waiting.extend_from_slice(&buffer[..count]);
             }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(error) => return Err(error.into()),
+            // There is nobody, or nobody who may type: a program goes on without.
+            Err(_) => self.open = false,
         }
-        Ok(())
     }
 
-    fn pass_on(&mut self, master: BorrowedFd<'_>) -> io::Result<()> {
+    fn pass_on(&mut self, master: BorrowedFd<'_>) {
         match nix::unistd::write(master, &self.waiting) {
             Ok(written) => drop(self.waiting.drain(..written)),
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             // No program has the terminal open any more.
-            Err(Errno::EIO) => self.waiting.clear(),
-            Err(error) => return Err(error.into()),
+            Err(_) => self.waiting.clear(),
         }
-        Ok(())
     }
 }
 
-/// How much is read at a time.
+/// What the program writes. Whoever reads it may be slow, or gone; signals and the program's end must not wait.
+struct Output {
+    /// Whether a program may write more.
+    open: bool,
+    /// Whether nobody reads.
+    lost: bool,
+    /// Written, and not read yet.
+    waiting: Vec<u8>,
+}
+
+impl Output {
+    fn wants_more(&self) -> PollFlags {
+        if self.waiting.is_empty() { PollFlags::POLLIN } else { PollFlags::empty() }
+    }
+
+    fn read(&mut self, master: BorrowedFd<'_>) {
+        if !self.waiting.is_empty() {
+            return;
+        }
+        let mut buffer = [0; CHUNK];
+        match nix::unistd::read(master.as_raw_fd(), &mut buffer) {
+            Ok(count) if count > 0 && !self.lost => self.waiting.extend_from_slice(&buffer[..count]),
+            // A program whose terminal is full would stand still.
+            Ok(count) if count > 0 => {}
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            // No program has the terminal open any more.
+            Ok(_) | Err(_) => self.open = false,
+        }
+    }
+
+    fn pass_on(&mut self, to: BorrowedFd<'_>) {
+        match nix::unistd::write(to, &self.waiting) {
+            Ok(written) => drop(self.waiting.drain(..written)),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(_) => {
+                self.lost = true;
+                self.waiting.clear();
+            }
+        }
+    }
+}
+
+/// How much is read and written at a time: as much as a pipe that can be written to takes without waiting (pipe(7),
+/// `PIPE_BUF`).
 const CHUNK: usize = 4096;
 
 fn forward(child: &Child, signal: u32, stdin: BorrowedFd<'_>, master: Option<&OwnedFd>) {
@@ -166,22 +245,4 @@ fn forward(child: &Child, signal: u32, stdin: BorrowedFd<'_>, master: Option<&Ow
 fn follow_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     // Without a terminal on our side the program's keeps the size it has.
     let _ = console::size(from).and_then(|size| console::set_size(to, size));
-}
-
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut buffer = [0; CHUNK];
-    let count = match nix::unistd::read(from.as_raw_fd(), &mut buffer) {
-        Ok(count) => count,
-        Err(Errno::EINTR | Errno::EAGAIN) => return Ok(1),
-        Err(error) => return Err(error.into()),
-    };
-    let mut left = &buffer[..count];
-    while !left.is_empty() {
-        match nix::unistd::write(to, left) {
-            Ok(written) => left = &left[written..],
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(count)
 }

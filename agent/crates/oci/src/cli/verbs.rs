@@ -135,11 +135,14 @@ fn run_container(runtime: &Runtime, words: &[String], creation: Creation) -> Res
     let state = runtime.run(&options).map_err(fault)?;
     // It is our child until we wait for it, so the id is still its own.
     let child = Child::adopt(state.pid).map_err(io_error("open init"))?;
-    let code = foreground::attend(child, &signals, relay).map_err(io_error("wait for init"))?;
+    let code = foreground::attend(child, signals, relay).map_err(io_error("wait for init"));
+    if matches!(code, Ok(KILLED)) && runtime.oom_killed(&options.id).unwrap_or(false) {
+        log::warn!("the kernel ended it for want of memory: it came to its limit");
+    }
     if !arguments.has("keep") {
         runtime.delete(&options.id, true).map_err(control)?;
     }
-    Ok(exit_code(code))
+    Ok(exit_code(code?))
 }
 
 /// A first look; `create` reads and checks the configuration itself, and says what is wrong with it.
@@ -213,7 +216,7 @@ fn exec(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
         false => None,
     };
     let process = runtime.exec(&id, &options).map_err(fault)?;
-    let code = foreground::attend(process.into(), &signals, relay).map_err(io_error("wait for process"))?;
+    let code = foreground::attend(process.into(), signals, relay).map_err(io_error("wait for process"))?;
     Ok(exit_code(code))
 }
 
@@ -377,6 +380,9 @@ pub(super) fn id_of(operands: &[String]) -> Result<Id, String> {
         [_, extra, ..] => Err(usage(UsageError::Unexpected(extra.clone()))),
     }
 }
+
+/// The code of a program that SIGKILL ended.
+const KILLED: i32 = 128 + libc::SIGKILL;
 
 /// Codes are 0 to 255: a byte from the kernel, or 128 plus a signal.
 fn exit_code(code: i32) -> u8 {

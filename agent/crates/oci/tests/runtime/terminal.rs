@@ -170,3 +170,50 @@ fn in_the_foreground_the_terminal_is_relayed() {
     let finished = bundle.runtime(&["exec", "--tty", &bundle.id, "sh", "-c", "tty; exit 4"]);
     assert_eq!((finished.code, finished.out.as_str()), (4, "/dev/pts/0\r\n"), "{finished:?}");
 }
+
+/// The runtime in the foreground with a terminal, and what it writes to.
+fn talking(bundle: &Bundle, nonblocking: bool) -> (std::process::Child, File) {
+    let (reading, writing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("pipe");
+    if nonblocking {
+        let flags = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+        nix::fcntl::fcntl(std::os::fd::AsRawFd::as_raw_fd(&writing), flags).expect("fcntl");
+    }
+    let mut command = bundle.command();
+    command.args(["run", "--bundle", bundle.bundle(), &bundle.id]).stdout(writing);
+    (command.spawn().expect("spawn"), reading.into())
+}
+
+#[test]
+fn in_the_foreground_much_output_arrives_and_slow_readers_hold_up_nothing_else() {
+    if !crate::support::is_ours() {
+        return;
+    }
+    let with_terminal =
+        |script: &str| Bundle::script(script).with(|config| config["process"]["terminal"] = true.into());
+    // Where the runtime is not to wait for room.
+    let bundle = with_terminal("i=0; while [ $i -lt 20000 ]; do echo 12345678; i=$((i+1)); done; exit 5");
+    let (mut runtime, mut output) = talking(&bundle, true);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("read");
+    assert_eq!((text.len(), runtime.wait().expect("wait").code()), (200_000, Some(5)));
+
+    // Where nobody reads any more, the program goes on.
+    let bundle = with_terminal("i=0; while [ $i -lt 20000 ]; do echo 12345678; i=$((i+1)); done; exit 6");
+    let (mut runtime, output) = talking(&bundle, false);
+    drop(output);
+    assert_eq!(runtime.wait().expect("wait").code(), Some(6));
+
+    // Where nobody reads yet, signals arrive, and the second one is not for the program that has ended.
+    let bundle = with_terminal("trap 'exit 7' TERM; while :; do echo 12345678; done");
+    let (mut runtime, output) = talking(&bundle, false);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(runtime.id()).expect("pid"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while runtime.try_wait().expect("wait").is_none() {
+        assert!(std::time::Instant::now() < deadline, "signals do not arrive");
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signal");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(bundle.cgroups().is_empty());
+    drop(output);
+}
