@@ -4,7 +4,7 @@ use crate::error::CreateError;
 use crate::hooks;
 use crate::labels::Modules;
 use crate::mount_options::root_propagation;
-use crate::mounts::MountPlan;
+use crate::mounts::{self, MountPlan};
 use crate::namespaces::Namespaces;
 use crate::net_devices::NetDevices;
 use crate::program::Program;
@@ -82,7 +82,8 @@ impl Config {
             plan.check(&namespaces).map(|()| plan)
         });
         let net_devices = NetDevices::parse(&linux, &namespaces).map_err(invalid)?;
-        let mounts = mounts.collect::<Result<_, _>>()?;
+        let mut mounts = mounts.collect::<Result<Vec<_>, _>>()?;
+        mounts::settle(&mut mounts)?;
         Ok(Self {
             namespaces,
             mounts,

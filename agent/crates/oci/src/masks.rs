@@ -1,6 +1,7 @@
 //! Paths that the program must not see or not change (OCI runtime-spec 1.3, config-linux.md,
 //! "Masked Paths" and "Readonly Paths"). A path that does not exist needs no protection.
 
+use crate::rootfs::{is_root, kind_of};
 use edgelet_sys::mount::{Attributes, NewFilesystem, READ_ONLY, Tree};
 use edgelet_sys::root::RootDir;
 use nix::fcntl::OFlag;
@@ -20,10 +21,10 @@ impl Masks {
     /// Covers a file with the container's null device and a directory with an empty one.
     pub(crate) fn mask(&mut self, root: &RootDir, path: &Path) -> io::Result<()> {
         let Some(target) = find(root, path)? else { return Ok(()) };
-        if is_root(root, &target)? {
+        if is_root(root, target.as_fd())? {
             return Err(io::Error::other("the root itself cannot be masked"));
         }
-        if crate::rootfs::kind_of(target.as_fd())? != libc::S_IFDIR {
+        if kind_of(target.as_fd())? != libc::S_IFDIR {
             return Tree::copy_fd(null_device(root)?.as_fd(), false)?.attach(target.as_fd());
         }
         match &self.empty {
@@ -43,16 +44,11 @@ fn empty_directory() -> io::Result<Tree> {
 /// can be mounted: whoever looks for a path begins below.
 pub(crate) fn make_read_only(root: &RootDir, path: &Path) -> io::Result<bool> {
     let Some(target) = find(root, path)? else { return Ok(true) };
-    if is_root(root, &target)? {
+    if is_root(root, target.as_fd())? {
         return Ok(false);
     }
     let tree = Tree::copy_fd(target.as_fd(), true)?;
     tree.attach_with(target.as_fd(), Attributes::setting(READ_ONLY), false).map(|()| true)
-}
-
-fn is_root(root: &RootDir, found: &OwnedFd) -> io::Result<bool> {
-    let identity = |fd: i32| nix::sys::stat::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
-    Ok(identity(root.as_fd().as_raw_fd())? == identity(found.as_raw_fd())?)
 }
 
 fn find(root: &RootDir, path: &Path) -> io::Result<Option<OwnedFd>> {

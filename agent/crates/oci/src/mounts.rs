@@ -48,13 +48,48 @@ pub(crate) enum Kind {
     Bind { source: PathBuf, recursive: bool },
     /// New attributes for what is mounted there already.
     Remount,
-    /// The same, and new parameters for its file system.
+    /// The same, and new parameters for its file system, which the configuration has mounted before.
     Reconfigure(Vec<String>),
     /// The container's part of the cgroup trees, whichever version the host has.
     Cgroup,
     /// A file system with its parameters.
     Filesystem { name: String, source: String, parameters: Vec<String>, copy_up: bool },
 }
+
+/// Sees to it that nobody changes what is not the container's: a file system that is mounted again must be one that was
+/// mounted before, in the same place, and all of the container's own.
+pub(crate) fn settle(mounts: &mut [MountPlan]) -> Result<(), CreateError> {
+    for at in 0..mounts.len() {
+        let Kind::Reconfigure(parameters) = &mounts[at].kind else { continue };
+        let destination = normalised(&mounts[at].destination);
+        let refused = |reason: &str| {
+            let destination = mounts[at].destination.display();
+            Err(CreateError::Config(format!("mount {destination}: remount: {reason}")))
+        };
+        let earlier = mounts[..at].iter().rev().find(|mount| {
+            normalised(&mount.destination) == destination
+                && !matches!(mount.kind, Kind::Remount | Kind::Reconfigure(_))
+        });
+        match earlier.map(|mount| &mount.kind) {
+            Some(Kind::Filesystem { name, .. }) if OF_NAMESPACES.contains(&name.as_str()) => {
+                if !parameters.is_empty() {
+                    return refused("the file system of a namespace takes no new parameters");
+                }
+                mounts[at].kind = Kind::Remount;
+            }
+            Some(Kind::Filesystem { .. }) => {}
+            _ => {
+                return refused(
+                    "no file system was mounted there before; for a bind mount, say bind as well",
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One each for all mounts of a namespace, which may be the host's.
+const OF_NAMESPACES: &[&str] = &["proc", "sysfs", "mqueue"];
 
 /// What the kernel shows for ids that are not mapped (`/proc/sys/kernel/overflowuid`).
 const NOBODY: u32 = 65534;
@@ -226,6 +261,7 @@ impl MountPlan {
             Kind::Reconfigure(parameters) => self.reconfigure(root, parameters).during(step()),
             Kind::Cgroup => {
                 let target = self.directory(root).during(step())?;
+                self.keep_off_root(root, target.as_fd()).during(step())?;
                 cgroup.mount(target, self.attributes).during(step())
             }
             Kind::Filesystem { name, source, parameters, copy_up } => {
@@ -235,7 +271,8 @@ impl MountPlan {
     }
 
     fn reconfigure(&self, root: &RootDir, parameters: &[String]) -> io::Result<()> {
-        let target = root.open_at(&self.destination, OFlag::O_PATH, 0)?;
+        // A link of the image's would lead to another file system, which may be the host's.
+        let target = root.open_with(&self.destination, OFlag::O_PATH, 0, Resolve::NoSymlinks)?;
         let filesystem = NewFilesystem::of(target.as_fd())?;
         if self.attributes.set & mount::READ_ONLY != 0 {
             filesystem.set("ro", None)?;
@@ -256,6 +293,7 @@ impl MountPlan {
         if !is_directory && rootfs::kind_of(target.as_fd())? == libc::S_IFDIR {
             return Err(io::Error::other("the source is no directory, and the destination is one"));
         }
+        self.keep_off_root(root, target.as_fd())?;
         self.keep_out_of_proc(target.as_fd(), Some(tree.as_fd()))?;
         self.hang(tree, target.as_fd())
     }
@@ -287,6 +325,7 @@ impl MountPlan {
             }
             _ => self.directory(root)?.into(),
         };
+        self.keep_off_root(root, target.as_fd())?;
         if name != "proc" {
             self.keep_out_of_proc(target.as_fd(), None)?;
         }
@@ -361,6 +400,14 @@ impl MountPlan {
 
     fn propagate(&self, tree: &Tree) -> io::Result<()> {
         self.propagation.iter().try_for_each(|(propagation, all)| tree.set_propagation(*propagation, *all))
+    }
+
+    /// What is mounted over the root would be what an exec begins in, and nobody else sees.
+    fn keep_off_root(&self, root: &RootDir, target: BorrowedFd<'_>) -> io::Result<()> {
+        match rootfs::is_root(root, target)? {
+            true => Err(io::Error::other("the image has a link there that leads to the root itself")),
+            false => Ok(()),
+        }
     }
 
     /// Mounts inside a procfs could make the runtime itself read or write something else, in this

@@ -126,6 +126,15 @@ fn reopened(fd: OwnedFd) -> io::Result<RootDir> {
     RootDir::from_fd(fd)?.open_dir(".")
 }
 
+/// Whether this is the root itself, and not another mount of the same directory.
+pub(crate) fn is_root(root: &RootDir, found: BorrowedFd<'_>) -> io::Result<bool> {
+    let identity = |fd: BorrowedFd<'_>| {
+        let stat = nix::sys::stat::fstat(fd.as_raw_fd())?;
+        Ok::<_, io::Error>((mount::id(fd)?, stat.st_dev, stat.st_ino))
+    };
+    Ok(identity(root.as_fd())? == identity(found)?)
+}
+
 /// The type of what is open, as `S_IFMT` bits.
 pub(crate) fn kind_of(fd: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(nix::sys::stat::fstat(fd.as_raw_fd())?.st_mode & libc::S_IFMT)

@@ -321,6 +321,23 @@ impl NewFilesystem {
     }
 }
 
+/// Which mount this is in (statx(2), Linux 5.8).
+pub fn id(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    const STATX_MNT_ID: u32 = 0x1000;
+    // SAFETY: a plain C structure, for which all zeros is a value.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let (fd, path) = (fd.as_raw_fd(), c"".as_ptr());
+    // SAFETY: `found` and the path outlive the call, and are the only pointers passed.
+    let asked = unsafe {
+        libc::syscall(libc::SYS_statx, fd, path, libc::AT_EMPTY_PATH, STATX_MNT_ID, &raw mut found)
+    };
+    Errno::result(asked)?;
+    match found.stx_mask & STATX_MNT_ID {
+        0 => Err(Errno::ENOSYS.into()),
+        _ => Ok(found.stx_mnt_id),
+    }
+}
+
 /// Mounts the old way on what `target` refers to: for parameters that fsconfig(2) cannot take.
 pub fn mount_on(
     target: BorrowedFd<'_>,

@@ -1,7 +1,8 @@
 //! Entering a new root directory for good.
 
+use crate::mount;
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, mount as old_mount, umount2};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 use std::ffi::OsString;
 use std::io;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Makes the mount that `root` refers to the root of this mount namespace, and lets go of the old one, none of whose
 /// mounts may be shared with another namespace: they are unmounted. The current directory is the new root afterwards.
 pub fn pivot_to(root: BorrowedFd<'_>) -> io::Result<()> {
-    let wanted = mount_id(root)?;
+    let wanted = mount::id(root)?;
     fchdir(root.as_raw_fd())?;
     // pivot_root(2), NOTES: with both paths the same, the old root is mounted on top of the new one.
     pivot_root(".", ".")?;
@@ -21,7 +22,7 @@ pub fn pivot_to(root: BorrowedFd<'_>) -> io::Result<()> {
     // which is what the parent of a root is.
     for _ in 0..STACK {
         let top = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("..")?;
-        if mount_id(top.as_fd())? == wanted {
+        if mount::id(top.as_fd())? == wanted {
             return Ok(chdir("/")?);
         }
         umount2("..", MntFlags::MNT_DETACH)?;
@@ -31,23 +32,6 @@ pub fn pivot_to(root: BorrowedFd<'_>) -> io::Result<()> {
 
 /// More mounts on top of each other nobody has.
 const STACK: u32 = 64;
-
-/// Which mount this is in (statx(2), Linux 5.8).
-fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    const STATX_MNT_ID: u32 = 0x1000;
-    // SAFETY: a plain C structure, for which all zeros is a value.
-    let mut found: libc::statx = unsafe { std::mem::zeroed() };
-    let (fd, path) = (fd.as_raw_fd(), c"".as_ptr());
-    // SAFETY: `found` and the path outlive the call, and are the only pointers passed.
-    let asked = unsafe {
-        libc::syscall(libc::SYS_statx, fd, path, libc::AT_EMPTY_PATH, STATX_MNT_ID, &raw mut found)
-    };
-    Errno::result(asked)?;
-    match found.stx_mask & STATX_MNT_ID {
-        0 => Err(Errno::ENOSYS.into()),
-        _ => Ok(found.stx_mnt_id),
-    }
-}
 
 /// Shuts the calling process in a directory of the mount namespace that it shares with others. The current directory
 /// is the new root afterwards.
@@ -70,7 +54,7 @@ pub fn move_over_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     for place in others.collect::<Vec<_>>().iter().rev() {
         take_away(place)?;
     }
-    mount(Some("."), "/", NONE, MsFlags::MS_MOVE, NONE)?;
+    old_mount(Some("."), "/", NONE, MsFlags::MS_MOVE, NONE)?;
     chroot(".")?;
     Ok(chdir("/")?)
 }
@@ -80,7 +64,7 @@ fn take_away(place: &Path) -> io::Result<()> {
     match umount2(place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
         Err(Errno::EINVAL | Errno::EPERM) if place.is_dir() => {
             let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-            Ok(mount(Some("none"), place, Some("tmpfs"), flags, Some("size=0,mode=0"))?)
+            Ok(old_mount(Some("none"), place, Some("tmpfs"), flags, Some("size=0,mode=0"))?)
         }
         // It is below one that is gone already, or hidden.
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EINVAL) => Ok(()),

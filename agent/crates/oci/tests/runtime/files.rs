@@ -67,6 +67,71 @@ fn what_is_mounted_can_be_mounted_again_with_other_parameters() {
     assert_eq!(bundle.run().good(), "refused\n2048\n");
 }
 
+/// A link of the image's leads to the root, whose file system is the host's; and so may be what is bound.
+#[test]
+fn only_what_the_configuration_mounted_is_mounted_again() {
+    let again =
+        |destination: &str| json!({"destination": destination, "type": "none", "options": ["remount", "ro"]});
+    let tmpfs = json!({"destination": "/m", "type": "tmpfs", "source": "t"});
+    let bind = json!({"destination": "/m", "source": "rootfs/bin", "options": ["bind"]});
+    for mounts in
+        [vec![again("/m")], vec![tmpfs.clone(), bind, again("/m")], vec![tmpfs.clone(), again("/n")]]
+    {
+        let bundle = Bundle::args(&["true"]).with(|config| {
+            mounts.into_iter().for_each(|mount| add_mount(config, mount));
+        });
+        let refused = bundle.create();
+        assert!(!is_ours() || refused.bad().contains("no file system was mounted there before"));
+    }
+
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        add_mount(config, tmpfs);
+        add_mount(config, again("/m"));
+    });
+    std::os::unix::fs::symlink("/", bundle.inside("m")).expect("link");
+    assert!(!is_ours() || bundle.create().bad().contains("leads to the root itself"));
+    fs::write(bundle.inside("written"), "").expect("the host's file system is as it was");
+
+    // Of a namespace that is the host's, too, only the mount changes.
+    let bundle = Bundle::script(
+        "grep -c ' /sys ro.* sysfs rw' /proc/self/mountinfo || grep sysfs /proc/self/mountinfo",
+    )
+    .with(|config| {
+        config["linux"]["namespaces"]
+            .as_array_mut()
+            .expect("namespaces")
+            .retain(|kind| kind["type"] != "network");
+        config["mounts"].as_array_mut().expect("mounts").retain(|mount| mount["destination"] != "/sys");
+        add_mount(config, json!({"destination": "/sys", "type": "sysfs", "source": "sysfs"}));
+        add_mount(config, again("/sys"));
+    });
+    if is_ours() {
+        let mounts = bundle.run().good();
+        assert!(mounts.starts_with('1'), "{mounts}");
+    }
+}
+
+#[test]
+fn nothing_is_mounted_where_an_image_leads_to_the_root() {
+    for options in [&["run"][..], &["run", "--no-pivot"]] {
+        let mut bundle = Bundle::args(&["true"]);
+        std::os::unix::fs::symlink("/", bundle.inside("led")).expect("link");
+        bundle.add_mount(json!({"destination": "/led", "source": "/etc", "options": ["bind"]}));
+        let run = bundle.runtime(&[options, &["--bundle", bundle.bundle(), &bundle.id]].concat());
+        assert!(!is_ours() || run.bad().contains("leads to the root itself"));
+    }
+}
+
+#[test]
+fn another_mount_of_the_root_can_be_read_only_by_itself() {
+    let script = "touch /self/x 2>/dev/null || echo refused; touch /x && echo taken";
+    let bundle = Bundle::script(script).with(|config| {
+        add_mount(config, json!({"destination": "/self", "source": "rootfs", "options": ["bind"]}));
+        config["linux"]["readonlyPaths"] = json!(["/self"]);
+    });
+    assert_eq!(bundle.run().good(), "refused\ntaken\n");
+}
+
 #[test]
 fn a_number_that_no_device_has_is_refused() {
     for (major, minor) in [(4096 + 1, 3), (1, (1 << 20) + 3), (-1, 3)] {
