@@ -5,7 +5,7 @@ use crate::cgroup::{Cgroup, Statistics};
 use crate::create::DEATH_LIMIT;
 use crate::error::{ControlError, During, SpawnError};
 use crate::hooks::{self, Moment};
-use crate::record::{self, Entry, Record};
+use crate::record::{self, Entry, Init, Record, Remains};
 use crate::runtime::{Runtime, State, Status};
 use crate::spec::Resources;
 use edgelet_sys::process;
@@ -137,8 +137,9 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
         Err(ControlError::NotFound(_)) if force => return Ok(entry.remove().during("remove state")?),
         // A record that nobody understands, of a container that may run.
         Err(error @ ControlError::Record { .. }) if force => {
-            let Some(cgroup) = entry.cgroup_at_least(id) else { return Err(error) };
+            let Some(Remains { cgroup, init }) = entry.remains() else { return Err(error) };
             log::warn!("{error}; what is in {} ends", cgroup.path().display());
+            end(init, &cgroup)?;
             cgroup.remove()?;
             return Ok(entry.remove().during("remove state")?);
         }
@@ -159,10 +160,10 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
         status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "delete" }),
     }
     let cgroup = record.cgroup(id)?;
-    end(&record, &cgroup)?;
+    end(record.init, &cgroup)?;
     cgroup.remove()?;
-    match entry.hooks() {
-        Ok(hooks) => hooks::run_all(hooks.as_ref(), Moment::Poststop, &record.state(Status::Stopped, 0)),
+    match entry.spec() {
+        Ok(spec) => hooks::run_all(spec.hooks.as_ref(), Moment::Poststop, &record.state(Status::Stopped, 0)),
         Err(error) => log::warn!("poststop hooks are left out: {error}"),
     }
     Ok(entry.remove().during("remove state")?)
@@ -171,8 +172,9 @@ fn delete_held(entry: &Entry, id: &Id, force: bool) -> Result<(), ControlError> 
 /// How long a delete without force waits for the end of a program.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-fn end(record: &Record, cgroup: &Cgroup) -> Result<(), SpawnError> {
-    let Some((init, process)) = record.open_init().during("open init")? else { return Ok(()) };
+fn end(init: Option<Init>, cgroup: &Cgroup) -> Result<(), SpawnError> {
+    let opened = init.map_or(Ok(None), Init::open).during("open init")?;
+    let Some((init, process)) = opened else { return Ok(()) };
     match process::pidfd_signal(process.as_fd(), libc::SIGKILL) {
         Err(error) if error.raw_os_error() != Some(libc::ESRCH) => return Err(error).during("kill init"),
         _ => {}

@@ -77,6 +77,9 @@ fn make<E: From<CreateError>>(
     finish: impl FnOnce(&Made<'_>) -> Result<State, E>,
 ) -> Result<State, E> {
     let (config, cgroup) = understand(options)?;
+    if start == Start::ByCreator && config.spec.process.is_none() {
+        return Err(CreateError::Config("there is no process to run".to_owned()).into());
+    }
     let (entry, _held) = claim(runtime, options, &cgroup)?;
     let mut record = Record::new(&options.id, &config, &cgroup);
     let made = build(&entry, &mut record, &config, &cgroup, options, start);
@@ -100,7 +103,7 @@ fn understand(options: &CreateOptions) -> Result<(Config, Cgroup), CreateError> 
         && config.namespaces.clone_flags() != 0
         && !config.namespaces.has(Kind::User)
     {
-        let message = "linux.namespaces needs a user namespace where the caller is not root";
+        let message = "linux.namespaces needs a user namespace where the caller has no CAP_SYS_ADMIN";
         return Err(CreateError::Config(message.to_owned()));
     }
     config.program.env.extend_from_slice(&options.env);

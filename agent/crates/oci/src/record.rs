@@ -15,7 +15,6 @@ use edgelet_sys::{durable, process};
 use edgelet_types::UnixMillis;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -45,7 +44,7 @@ pub(crate) struct Record {
     oci_version: String,
     annotations: HashMap<String, String>,
     /// Absent while the container is being created.
-    init: Option<Init>,
+    pub(crate) init: Option<Init>,
 }
 
 /// The first process. Both numbers together are never used again.
@@ -54,6 +53,27 @@ pub(crate) struct Record {
 pub(crate) struct Init {
     pub(crate) pid: i32,
     start_time: u64,
+}
+
+impl Init {
+    /// The process, if it still lives.
+    pub(crate) fn open(self) -> io::Result<Option<(Init, OwnedFd)>> {
+        let fd = match process::pidfd_open(self.pid) {
+            Ok(fd) => fd,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Looked at after the process was opened, so that the answer is about what was opened.
+        let lives = process::start_time(self.pid)? == Some(self.start_time);
+        Ok(lives.then_some((self, fd)))
+    }
+}
+
+/// What is known of a container whose record nobody understands.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    pub(crate) cgroup: Cgroup,
+    pub(crate) init: Option<Init>,
 }
 
 const VERSION: u32 = 1;
@@ -108,15 +128,7 @@ impl Record {
 
     /// The first process, open, if it still lives.
     pub(crate) fn open_init(&self) -> io::Result<Option<(Init, OwnedFd)>> {
-        let Some(init) = self.init else { return Ok(None) };
-        let fd = match process::pidfd_open(init.pid) {
-            Ok(fd) => fd,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // Looked at after the process was opened, so that the answer is about what was opened.
-        let lives = process::start_time(init.pid)? == Some(init.start_time);
-        Ok(lives.then_some((init, fd)))
+        self.init.map_or(Ok(None), Init::open)
     }
 
     /// The state as the specification shows it, with a status that the caller knows.
@@ -170,20 +182,33 @@ impl Entry {
         Config::parse(self.file(CONFIG)?, record.bundle.clone()).map_err(|error| self.bad(error))
     }
 
-    /// Reads no more than its hooks.
-    pub(crate) fn hooks(&self) -> Result<Option<Hooks>, ControlError> {
-        let spec: Spec = serde_json::from_slice(&self.file(CONFIG)?).map_err(|error| self.bad(error))?;
-        Ok(spec.hooks)
+    /// Reads the configuration as it is, for those who need little of it.
+    pub(crate) fn spec(&self) -> Result<Spec, ControlError> {
+        serde_json::from_slice(&self.file(CONFIG)?).map_err(|error| self.bad(error))
     }
 
-    /// Where a container's groups are, told by whatever can still be understood of its record or its configuration.
-    pub(crate) fn cgroup_at_least(&self, id: &Id) -> Option<Cgroup> {
+    /// Whatever can still be understood of a record that is none, or of the configuration: where the container's
+    /// groups are, and its first process.
+    pub(crate) fn remains(&self) -> Option<Remains> {
         let value = |name| serde_json::from_slice::<serde_json::Value>(&self.file(name).ok()?).ok();
-        let recorded = value(FILE).and_then(|record| record["cgroup"].as_str().map(PathBuf::from));
-        let wanted = || value(CONFIG)?["linux"]["cgroupsPath"].as_str().map(PathBuf::from);
-        let path = recorded.or_else(wanted)?;
-        // One of a service manager's scope has another form.
-        path.is_absolute().then(|| Cgroup::new(Some(&path), id).ok())?
+        let (record, config) = (value(FILE).unwrap_or_default(), value(CONFIG));
+        let cgroup = match record["cgroup"].as_str() {
+            Some(path) => {
+                let by_manager = record["systemdCgroup"].as_bool().unwrap_or(false);
+                Cgroup::earlier(Path::new(path), by_manager, &self.id).ok()?
+            }
+            None => {
+                let config = config.filter(|config| config["ociVersion"].is_string())?;
+                let wanted = config["linux"]["cgroupsPath"].as_str().map(PathBuf::from);
+                match wanted.as_ref().is_some_and(|path| path.to_string_lossy().contains(':')) {
+                    true => Cgroup::by_manager(wanted.as_deref(), &self.id).ok()?,
+                    false => Cgroup::new(wanted.as_deref(), &self.id).ok()?,
+                }
+            }
+        };
+        let has_none = record["withoutCgroups"].as_bool().unwrap_or(false);
+        let cgroup = if has_none { cgroup.without_groups() } else { cgroup };
+        Some(Remains { cgroup, init: serde_json::from_value(record["init"].clone()).ok() })
     }
 
     fn file(&self, name: &str) -> Result<Vec<u8>, ControlError> {
@@ -238,15 +263,17 @@ impl Entry {
             builder
         };
         private(true).create(root)?;
-        match private(false).create(&self.dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
         let deadline = Instant::now() + LOOK_LIMIT;
         loop {
-            match self.try_hold()? {
-                None if Instant::now() < deadline => std::thread::sleep(HOLD_PAUSE),
-                held => return Ok(held),
+            match private(false).create(&self.dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            match self.try_hold() {
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(HOLD_PAUSE),
+                // Whoever had it has removed it just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < deadline => {}
+                held => return held,
             }
         }
     }
@@ -301,12 +328,16 @@ impl Entry {
         self.hold_by(|| self.lock(&self.dir.join(CONFIG), FlockArg::LockExclusiveNonblock))
     }
 
-    /// Forgets the container.
+    /// Forgets the container. The record goes last: for as long as something is left, it is there to be deleted.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.dir) {
+        let gone = |removed: io::Result<()>| match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
+        };
+        for name in [CONFIG, SOCKET, FILE] {
+            gone(fs::remove_file(self.dir.join(name)))?;
         }
+        gone(fs::remove_dir_all(&self.dir))
     }
 
     /// Removes what an interrupted creation left in the directory, which stays held.

@@ -21,8 +21,12 @@ pub(crate) fn start(runtime: &Runtime, id: &Id) -> Result<(), StartError> {
         Status::Created => {}
         status => return Err(ControlError::WrongState { id: id.clone(), status, verb: "start" }.into()),
     }
-    let hooks = entry.hooks()?;
-    let hooks = hooks.as_ref();
+    let spec = entry.spec()?;
+    if spec.process.is_none() {
+        let message = "there is no process to start".to_owned();
+        return Err(StartError::Init(InitFailure { message, errno: None }));
+    }
+    let hooks = spec.hooks.as_ref();
     let Some((init, process)) = record.open_init().during("open init").map_err(ControlError::from)? else {
         return Err(ControlError::NotRunning(id.clone()).into());
     };
