@@ -154,6 +154,7 @@ fn minor_version(version: &str) -> Result<u32, CreateError> {
     let parts: Vec<_> = numbers.split('.').map(str::parse::<u32>).collect();
     match parts.as_slice() {
         [Ok(1), Ok(minor), Ok(_)] => Ok(*minor),
+        _ if version.is_empty() => Err(invalid("ociVersion is missing")),
         _ => Err(invalid(format!("ociVersion {version:?}: must be 1.x.y"))),
     }
 }

@@ -74,7 +74,9 @@ impl Launch {
         };
         let path = CString::new(path.into_os_string().into_vec()).map_err(io::Error::from).during("exec")?;
         let error = nix::unistd::execve(&path, &self.arguments, &self.environment);
-        error.map_err(|error| executable::refused(name, error.into(), ""))
+        // The file was there when this was prepared.
+        let place = ": the interpreter that its first line names, or its loader, is not in the container";
+        error.map_err(|error| executable::refused(name, error.into(), place))
     }
 
     fn become_user(&self, program: &Program, filter: Option<&Guarded<'_>>) -> Result<(), SpawnError> {

@@ -34,9 +34,13 @@ pub(super) const UPDATE: Known = Known {
 pub(super) fn update(runtime: &Runtime, words: &[String]) -> Result<u8, String> {
     let arguments = Arguments::parse(words, &UPDATE).map_err(usage)?;
     let id = id_of(&arguments.operands)?;
-    let limits = match arguments.either("resources", "r") {
-        Some(file) => read_limits(file)?,
-        None => limits_of(&arguments)?,
+    let is_given = |option: &&str| !matches!(*option, "resources" | "r") && arguments.value(option).is_some();
+    let option = UPDATE.values.iter().find(|option| is_given(option));
+    let limits = match (arguments.either("resources", "r"), option) {
+        (Some(_), Some(option)) => return Err(format!("--resources says it all; --{option} stands alone")),
+        (Some(file), None) => read_limits(file)?,
+        (None, Some(_)) => limits_of(&arguments)?,
+        (None, None) => return Err("no limit is named".to_owned()),
     };
     runtime.update(&id, &limits).map_err(control)?;
     Ok(0)

@@ -13,7 +13,7 @@ mod verbs;
 use arguments::{Arguments, UsageError};
 use report::Report;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs the program with its whole `argv`. To be called from `main` before there is a second thread.
@@ -46,7 +46,7 @@ fn run(args: &[OsString]) -> Result<u8, String> {
     edgelet_sys::process::let_children_vanish(false)
         .map_err(|error| format!("wait for children: {error}"))?;
     let report = Report::open(global.log.as_deref(), global.json, global.debug)
-        .map_err(|error| format!("open log: {error}"))?;
+        .map_err(|error| format!("open log {:?}: {error}", global.log.as_deref().unwrap_or(Path::new(""))))?;
     report.install();
     verbs::run(verb, rest, &global.root, global.creation).inspect_err(|message| report.error(message))
 }

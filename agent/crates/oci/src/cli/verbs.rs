@@ -41,6 +41,11 @@ usage: edgelet-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] 
 /// Runs one verb; the answer is the exit code or what went wrong.
 pub(super) fn run(verb: &str, words: &[String], root: &Path, creation: Creation) -> Result<u8, String> {
     let runtime = Runtime::new(root);
+    if let [word, ..] = words
+        && ["--help", "-h"].contains(&word.as_str())
+    {
+        return print_text(HELP);
+    }
     if !["create", "run", "exec"].contains(&verb) {
         keep_only(0)?;
     }

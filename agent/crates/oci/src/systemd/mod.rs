@@ -116,6 +116,8 @@ impl Scope {
         body.text("replace");
         match self.job("StopUnit", "ss", &body) {
             Err(error) if error.to_string().contains("NoSuchUnit") => Ok(()),
+            // Without a service manager there is no scope.
+            Err(error) if is_absent(&error) => Ok(()),
             other => other.map_err(|error| self.failed("stop", &error)),
         }
     }
@@ -164,12 +166,17 @@ fn connect() -> io::Result<Connection> {
             .ok_or_else(|| io::Error::other("XDG_RUNTIME_DIR is not set"))?,
     };
     let path = run.join("systemd/private");
-    Connection::open(&path, uid.as_raw()).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            io::Error::new(error.kind(), format!("there is none at {} ({error})", path.display()))
+    Connection::open(&path, uid.as_raw()).map_err(|error| match is_absent(&error) {
+        // The kernel's own words would be taken for those about a program that is not there.
+        true => {
+            io::Error::new(error.kind(), format!("no systemd runs here, it would be at {}", path.display()))
         }
-        _ => error,
+        false => error,
     })
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Limits as properties of a scope (systemd.resource-control(5)). What has none is in files that the service manager
