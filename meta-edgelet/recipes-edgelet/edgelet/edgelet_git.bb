@@ -63,7 +63,7 @@ do_install:append() {
     install -D -m 0644 ${S}/assets/completions/_edgelet ${D}${datadir}/zsh/site-functions/_edgelet
 }
 
-# The runtime for others: podman, containerd and CRI-O look for it by its name.
+# The runtime for others: podman, containerd and CRI-O are told its path.
 PACKAGES =+ "${PN}-oci ${PN}-zsh-completion"
 
 FILES:${PN} += "\
