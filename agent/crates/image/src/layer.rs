@@ -7,6 +7,7 @@
 
 use crate::codec::Decoder;
 use crate::progress::{CancelToken, Progress};
+use crate::registry::RegistryError;
 use crate::space::Room;
 use crate::staging::Staging;
 use crate::stream::{Incoming, Interruption, Unpacked};
@@ -38,7 +39,10 @@ pub(crate) struct Standing {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
-    /// Whoever sends the bytes failed.
+    /// The registry that sends the bytes failed, for good or too often.
+    #[error("transfer")]
+    Registry(#[source] RegistryError),
+    /// The bytes could not be read from where they are.
     #[error("transfer")]
     Transfer(#[source] io::Error),
     /// The transfer ended too early.
@@ -52,9 +56,6 @@ pub enum LayerError {
     /// The transfer did not end where it should.
     #[error("transfer is longer than the promised {0} B")]
     TooLong(u64),
-    /// The transfer all but stopped.
-    #[error("transfer stalled: {0}")]
-    TooSlow(String),
     /// The bytes are not the promised ones.
     #[error("{what} is {found}")]
     Digest {
@@ -167,9 +168,11 @@ fn blame(error: LayerError, mut incoming: Incoming<'_, impl Read>, expected: &Ex
 
 fn stream_error(error: io::Error) -> LayerError {
     match Interruption::of(error) {
-        Ok(Interruption::Source(error)) => LayerError::Transfer(error),
+        Ok(Interruption::Source(error)) => match error.downcast() {
+            Ok(error) => LayerError::Registry(error),
+            Err(error) => LayerError::Transfer(error),
+        },
         Ok(Interruption::TooLong(size)) => LayerError::TooLong(size),
-        Ok(slow @ Interruption::TooSlow) => LayerError::TooSlow(slow.to_string()),
         Ok(bomb @ Interruption::Bomb(_)) => LayerError::Bomb(bomb.to_string()),
         Ok(Interruption::Cancelled) => LayerError::Cancelled,
         Err(error) => LayerError::Codec(error),

@@ -24,6 +24,7 @@ mod load;
 mod parallel;
 mod pull;
 mod retry;
+mod transfer;
 
 mod config;
 mod manifest;

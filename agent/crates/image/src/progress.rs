@@ -10,8 +10,7 @@ pub trait Progress: Send + Sync {
     /// The work has come to a new phase.
     fn phase(&self, _phase: Phase) {}
 
-    /// Bytes of one layer as transferred, named by the digest of the unpacked layer. A repeated attempt
-    /// starts from zero again.
+    /// Bytes of one layer as transferred, named by the digest of the unpacked layer.
     fn layer(&self, _layer: &Digest, _done_bytes: u64, _total_bytes: Option<u64>) {}
 
     /// A layer stands. Called once for each distinct layer.

@@ -9,6 +9,7 @@ use crate::registry::{Client, RegistryError, Served};
 use crate::space::NoRoom;
 use crate::store::{ImageStore, StoreError};
 use crate::tar::TarError;
+use crate::transfer::Transfer;
 use crate::unpack::UnpackError;
 use crate::{parallel, retry};
 use edgelet_types::config::Registry;
@@ -99,10 +100,6 @@ impl PullCause {
     fn is_passing(&self) -> bool {
         match self {
             Self::Registry { source, .. } => source.is_passing(),
-            Self::Layer { source, .. } => matches!(
-                source,
-                LayerError::Transfer(_) | LayerError::Truncated { .. } | LayerError::TooSlow(_)
-            ),
             _ => false,
         }
     }
@@ -110,9 +107,8 @@ impl PullCause {
 
 fn layer_reason(error: &LayerError) -> Reason {
     match error {
-        LayerError::Transfer(_) | LayerError::Truncated { .. } | LayerError::TooSlow(_) => {
-            Reason::RegistryUnreachable
-        }
+        LayerError::Registry(error) => error.reason(),
+        LayerError::Transfer(_) | LayerError::Truncated { .. } => Reason::RegistryUnreachable,
         LayerError::TooLong(_) | LayerError::Digest { .. } => Reason::DigestMismatch,
         LayerError::Codec(_) | LayerError::Bomb(_) => Reason::ImageInvalid,
         LayerError::Unpack(UnpackError::Archive(TarError::Unsupported(_))) => Reason::NotSupported,
@@ -193,12 +189,12 @@ impl Pull<'_> {
         self.progress.phase(Phase::Resolving);
         let found = self.resolve(&client, reference)?;
         let fetch = |expected: &Expected, around: &Surroundings<'_>| {
-            let digest = expected.content.map_or(expected.diff_id, |blob| blob.digest);
-            self.retrying(|| {
-                let source = client.blob(&digest);
-                let source = source.map_err(|error| registry_error(format!("layer {digest}"), error))?;
-                layer::make(source, expected, around).map_err(|source| PullCause::Layer { digest, source })
-            })
+            let blob = expected
+                .content
+                .ok_or_else(|| ManifestError::Contradiction("a layer without a descriptor".to_owned()))?;
+            let source = Transfer::new(&client, blob, self.policy().begin(self.cancel, self.progress));
+            let made = layer::make(source, expected, around);
+            made.map_err(|source| PullCause::Layer { digest: blob.digest, source })
         };
         let names = vec![reference.clone()];
         self.store.assemble(found, names, now, self.progress, self.cancel, &fetch)
@@ -262,14 +258,17 @@ impl Pull<'_> {
     }
 
     fn retrying<T>(&self, act: impl FnMut() -> Result<T, PullCause>) -> Result<T, PullCause> {
-        let options = &self.store.options;
-        let policy = retry::Policy { attempts: options.attempts, first_wait: options.first_wait };
         let wait_asked = |cause: &PullCause| match cause {
             PullCause::Registry { source, .. } => source.retry_after(),
             _ => None,
         };
         let passing = |cause: &PullCause| cause.is_passing().then(|| wait_asked(cause));
-        policy.run(self.cancel, self.progress, passing, act)
+        self.policy().run(self.cancel, self.progress, passing, act)
+    }
+
+    fn policy(&self) -> retry::Policy {
+        let options = &self.store.options;
+        retry::Policy { attempts: options.attempts, first_wait: options.first_wait }
     }
 }
 

@@ -99,7 +99,7 @@ impl Client {
     pub(crate) fn manifest(&self, selector: &str) -> Result<Served, RegistryError> {
         let url = format!("{}/v2/{}/manifests/{selector}", self.origin, self.repository);
         let accept = [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST].join(", ");
-        let response = self.get(&url, &accept)?;
+        let response = self.get(&url, &accept, 0)?;
         let content_type = text_of(response.headers(), header::CONTENT_TYPE);
         let bytes = read_limited(response.into_body(), limits::MANIFEST_BYTES, "a manifest")?;
         if let Ok(digest) = Digest::parse(selector) {
@@ -110,26 +110,35 @@ impl Client {
 
     /// Fetches a small blob whole and checks it. The caller has checked `blob.size` against its limit.
     pub(crate) fn small_blob(&self, blob: &Blob) -> Result<Vec<u8>, RegistryError> {
-        let response = self.blob_response(&blob.digest)?;
+        let response = self.blob_response(&blob.digest, 0)?;
         let bytes = read_limited(response.into_body(), blob.size, "a configuration")?;
         check(&blob.digest, &bytes)?;
         Ok(bytes)
     }
 
-    /// Opens a blob for reading. Neither its size nor its digest has been checked.
-    pub(crate) fn blob(&self, digest: &Digest) -> Result<impl Read + use<>, RegistryError> {
-        Ok(self.blob_response(digest)?.into_body().into_reader())
+    /// Opens a blob for reading, from that byte on. The answer begins with the bytes before, as many as its second part
+    /// says, where the registry does not serve ranges. Neither size nor digest has been checked.
+    pub(crate) fn blob(&self, digest: &Digest, from: u64) -> Result<(Box<dyn Read>, u64), RegistryError> {
+        let response = self.blob_response(digest, from)?;
+        let known = match response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                check_range(response.headers(), from)?;
+                0
+            }
+            _ => from,
+        };
+        Ok((Box::new(response.into_body().into_reader()), known))
     }
 
-    fn blob_response(&self, digest: &Digest) -> Result<Response<Body>, RegistryError> {
-        self.get(&format!("{}/v2/{}/blobs/{digest}", self.origin, self.repository), "*/*")
+    fn blob_response(&self, digest: &Digest, from: u64) -> Result<Response<Body>, RegistryError> {
+        self.get(&format!("{}/v2/{}/blobs/{digest}", self.origin, self.repository), "*/*", from)
     }
 
-    /// Sends a GET with what authentication it takes: at most one new attempt after the registry says
-    /// how it wants to be asked.
-    fn get(&self, url: &str, accept: &str) -> Result<Response<Body>, RegistryError> {
+    /// Sends a GET for what is at `url` from that byte on, with what authentication it takes: at most one new attempt
+    /// after the registry says how it wants to be asked.
+    fn get(&self, url: &str, accept: &str, from: u64) -> Result<Response<Body>, RegistryError> {
         let used = self.authorization().clone();
-        let response = self.get_following(url, accept, used.as_ref())?;
+        let response = self.get_following(url, accept, from, used.as_ref())?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return error::expect_ok(response);
         }
@@ -138,7 +147,7 @@ impl Client {
             .collect();
         let fresh = self.authorize(&challenges, used.as_ref())?;
         *self.authorization() = Some(fresh.clone());
-        error::expect_ok(self.get_following(url, accept, Some(&fresh))?)
+        error::expect_ok(self.get_following(url, accept, from, Some(&fresh))?)
     }
 
     /// Follows redirects. Storage behind a registry is often another host, which must not learn our
@@ -147,11 +156,15 @@ impl Client {
         &self,
         url: &str,
         accept: &str,
+        from: u64,
         authorization: Option<&Authorization>,
     ) -> Result<Response<Body>, RegistryError> {
         let mut uri: Uri = url.parse().map_err(|_| RegistryError::Location(url.to_owned()))?;
         for _ in 0..=limits::HTTP_REDIRECTS {
             let mut request = self.agent.get(uri.clone()).header(ACCEPT, accept);
+            if from > 0 {
+                request = request.header(header::RANGE, format!("bytes={from}-"));
+            }
             if let Some(authorization) = authorization
                 && same_origin(&uri, &self.origin)
             {
@@ -203,6 +216,15 @@ fn same_origin(uri: &Uri, origin: &str) -> bool {
 
 fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// Whether a part begins where it should (RFC 9110, section 14.4).
+fn check_range(headers: &HeaderMap, from: u64) -> Result<(), RegistryError> {
+    let range = text_of(headers, header::CONTENT_RANGE).unwrap_or_default();
+    match range.strip_prefix("bytes ").and_then(|range| range.split('-').next()?.parse::<u64>().ok()) {
+        Some(start) if from == start => Ok(()),
+        _ => Err(RegistryError::Protocol(format!("asked for bytes from {from} on, got {range:?}"))),
+    }
 }
 
 /// Reads a whole body of at most `limit` bytes. What is beyond is not read.

@@ -26,25 +26,22 @@ impl Policy {
         passing: impl Fn(&E) -> Option<Option<Duration>>,
         mut act: impl FnMut() -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut attempt = 1;
+        let mut retries = self.begin(cancel, progress);
         loop {
             let error = match act() {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             let Some(asked) = passing(&error) else { return Err(error) };
-            if attempt >= self.attempts || cancel.is_cancelled() {
+            if !retries.again(&error, asked) {
                 return Err(error);
             }
-            let wait = self.wait(attempt, asked);
-            let cause = chain(&error);
-            log::warn!("image transfer failed and is tried again cause={cause} wait_ms={}", wait.as_millis());
-            progress.retrying(&cause, wait);
-            if cancel.sleep(wait) {
-                return Err(error);
-            }
-            attempt += 1;
         }
+    }
+
+    /// Begins with the first attempt.
+    pub(crate) fn begin<'a>(self, cancel: &'a CancelToken, progress: &'a dyn Progress) -> Retries<'a> {
+        Retries { policy: self, cancel, progress, attempt: 1, bytes: 0 }
     }
 
     fn wait(self, attempt: u32, asked: Option<Duration>) -> Duration {
@@ -52,6 +49,44 @@ impl Policy {
         grown.max(asked.unwrap_or_default()).min(LONGEST_WAIT)
     }
 }
+
+/// The attempts at something.
+pub(crate) struct Retries<'a> {
+    policy: Policy,
+    cancel: &'a CancelToken,
+    progress: &'a dyn Progress,
+    attempt: u32,
+    /// That came since the last failure.
+    bytes: u64,
+}
+
+impl Retries<'_> {
+    /// Waits until it is time for another attempt; false when there is to be none. `asked` is how long the other side
+    /// wants us to wait.
+    pub(crate) fn again(&mut self, error: &dyn Error, asked: Option<Duration>) -> bool {
+        if self.attempt >= self.policy.attempts || self.cancel.is_cancelled() {
+            return false;
+        }
+        let wait = self.policy.wait(self.attempt, asked);
+        let cause = chain(error);
+        log::warn!("image transfer failed and is tried again cause={cause} wait_ms={}", wait.as_millis());
+        self.progress.retrying(&cause, wait);
+        self.attempt += 1;
+        self.bytes = 0;
+        !self.cancel.sleep(wait)
+    }
+
+    /// So many bytes came. A link that breaks every now and then, and carries something between, may do so for ever.
+    pub(crate) fn got_on(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        if self.bytes >= GETTING_ON_BYTES {
+            self.attempt = 1;
+        }
+    }
+}
+
+/// More than comes of a connection that only seems to work.
+const GETTING_ON_BYTES: u64 = 64 << 10;
 
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -4,7 +4,6 @@ use crate::progress::{CancelToken, Progress};
 use edgelet_types::{Digest, Verifier, limits};
 use std::cell::Cell;
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
 
 /// Why a stream was ended from our side, or by whoever sends it. It travels through decoders inside an
 /// `io::Error` and is taken out again by [`Interruption::of`].
@@ -16,9 +15,6 @@ pub(crate) enum Interruption {
     /// More bytes than were promised.
     #[error("more than the promised {0} B")]
     TooLong(u64),
-    /// Too few bytes in too long a time.
-    #[error("less than {} B in {} s", SLOWEST_BYTES, SLOWEST_WINDOW.as_secs())]
-    TooSlow,
     /// More unpacked than any honest layer.
     #[error("unpacks to more than {0}")]
     Bomb(String),
@@ -26,11 +22,6 @@ pub(crate) enum Interruption {
     #[error("cancelled")]
     Cancelled,
 }
-
-/// A sender that gives fewer bytes than this …
-const SLOWEST_BYTES: u64 = 4 << 10;
-/// … in this time of waiting for it is given up. Half of what a 1G modem carries.
-const SLOWEST_WINDOW: Duration = Duration::from_secs(60);
 
 impl Interruption {
     /// Takes an interruption out of the error it travelled in; gives the error back if it is another.
@@ -43,7 +34,7 @@ impl Interruption {
     }
 }
 
-/// Bytes as they arrive: counted, hashed, and stopped when there are too many, too few, or none wanted.
+/// Bytes as they arrive: counted, hashed, and stopped when there are too many, or none wanted.
 pub(crate) struct Incoming<'a, R> {
     source: R,
     verifier: Verifier,
@@ -52,17 +43,10 @@ pub(crate) struct Incoming<'a, R> {
     /// How many have arrived; shared with the other end, which compares.
     arrived: &'a Cell<u64>,
     at_end: bool,
-    window: Window,
     told: u64,
     layer: Digest,
     progress: &'a dyn Progress,
     cancel: &'a CancelToken,
-}
-
-/// Bytes since the start of the current window of waiting.
-struct Window {
-    waited: Duration,
-    bytes: u64,
 }
 
 /// What came in, once all of it has.
@@ -80,9 +64,8 @@ impl<'a, R: Read> Incoming<'a, R> {
         progress: &'a dyn Progress,
         cancel: &'a CancelToken,
     ) -> Self {
-        let window = Window { waited: Duration::ZERO, bytes: 0 };
         let verifier = Verifier::new();
-        Self { source, verifier, size, arrived, at_end: false, window, told: 0, layer, progress, cancel }
+        Self { source, verifier, size, arrived, at_end: false, told: 0, layer, progress, cancel }
     }
 
     /// Reads what is left, to the end of the stream.
@@ -109,7 +92,6 @@ impl<R: Read> Read for Incoming<'_, R> {
         if self.cancel.is_cancelled() {
             return Err(Interruption::Cancelled.into_io());
         }
-        let started = Instant::now();
         let count = match self.source.read(buffer) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
@@ -126,7 +108,6 @@ impl<R: Read> Read for Incoming<'_, R> {
         {
             return Err(Interruption::TooLong(size).into_io());
         }
-        self.window.check(started.elapsed(), count).map_err(Interruption::into_io)?;
         if arrived - self.told >= TELL_BYTES {
             self.told = arrived;
             self.progress.layer(&self.layer, arrived, self.size);
@@ -137,20 +118,6 @@ impl<R: Read> Read for Incoming<'_, R> {
 
 /// How often progress is told: seldom enough to cost nothing, often enough for a bar on a thin link.
 const TELL_BYTES: u64 = 64 << 10;
-
-impl Window {
-    /// Only time spent waiting for the sender counts; our own storage may be as slow as it is.
-    fn check(&mut self, waited: Duration, count: usize) -> Result<(), Interruption> {
-        self.waited += waited;
-        self.bytes += count as u64;
-        if self.waited < SLOWEST_WINDOW {
-            return Ok(());
-        }
-        let enough = self.bytes >= SLOWEST_BYTES;
-        *self = Window { waited: Duration::ZERO, bytes: 0 };
-        if enough { Ok(()) } else { Err(Interruption::TooSlow) }
-    }
-}
 
 /// Bytes as they come out of the decoder: counted, hashed, and stopped when there are absurdly many.
 pub(crate) struct Unpacked<'a, R> {
@@ -227,17 +194,6 @@ mod tests {
         cancel.cancel();
         let error = incoming(b"abc", 3, &arrived, &cancel).drain().expect_err("cancelled");
         assert!(matches!(Interruption::of(error), Ok(Interruption::Cancelled)));
-    }
-
-    #[test]
-    fn a_trickle_is_given_up_after_a_window_and_a_slow_link_is_not() {
-        let second = Duration::from_secs(1);
-        let fails = |bytes: usize| {
-            let mut window = Window { waited: Duration::ZERO, bytes: 0 };
-            (0..61).any(|_| window.check(second, bytes).is_err())
-        };
-        assert!(fails(1));
-        assert!(!fails(100));
     }
 
     #[test]

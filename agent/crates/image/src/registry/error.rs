@@ -1,5 +1,6 @@
 //! Why a registry did not give what was asked, by cause, because each cause is somebody else's business.
 
+use crate::transfer::{SLOWEST_BYTES, SLOWEST_WINDOW};
 use edgelet_types::{Digest, Reason};
 use std::io::{self, Read};
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub enum RegistryError {
     /// The answer broke off.
     #[error("the answer broke off")]
     Broken(#[source] io::Error),
+    /// The answer all but stopped.
+    #[error("less than {} B in {} s", SLOWEST_BYTES, SLOWEST_WINDOW.as_secs())]
+    TooSlow,
     /// The registry wants to be left alone for a while.
     #[error("http {status}{}", detail(.text))]
     Busy {
@@ -99,7 +103,9 @@ impl RegistryError {
     /// The stable reason for callers.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Unreachable { .. } | Self::Broken(_) | Self::Busy { .. } => Reason::RegistryUnreachable,
+            Self::Unreachable { .. } | Self::Broken(_) | Self::TooSlow | Self::Busy { .. } => {
+                Reason::RegistryUnreachable
+            }
             Self::Denied(_) | Self::TokenService(_) => Reason::RegistryDenied,
             Self::NotFound(_) => Reason::ImageNotFound,
             Self::Untrusted { .. } | Self::Authority { .. } | Self::Downgrade(_) => Reason::RegistryUntrusted,
@@ -113,7 +119,7 @@ impl RegistryError {
 
     /// Whether the same request may well succeed in some seconds.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Broken(_) | Self::Busy { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Broken(_) | Self::TooSlow | Self::Busy { .. })
     }
 
     /// How long the registry asked us to wait.
@@ -125,12 +131,12 @@ impl RegistryError {
     }
 }
 
-/// Passes a good answer on and turns any other into its cause.
+/// Passes a good answer on, of all or of a part, and turns any other into its cause.
 pub(super) fn expect_ok(response: Response<Body>) -> Result<Response<Body>, RegistryError> {
-    let status = response.status();
-    if status == StatusCode::OK {
+    if matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Ok(response);
     }
+    let status = response.status();
     let after = response.headers().get(header::RETRY_AFTER);
     let after = after.and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse().ok());
     let text = message_of(response.into_body());

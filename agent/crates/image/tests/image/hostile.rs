@@ -62,7 +62,7 @@ fn a_layer_that_breaks_off_is_tried_again_and_then_reported() {
     let fault = layer_failure(&small(), move || Reply::ok(half.clone()).claiming(blob.len() as u64));
     assert_fault(&fault, Reason::RegistryUnreachable, "transfer");
     let fault = layer_failure(&small(), || Reply::ok(""));
-    assert_fault(&fault, Reason::RegistryUnreachable, "transfer ended after 0 of");
+    assert_fault(&fault, Reason::RegistryUnreachable, "ended after 0 of");
 }
 
 #[test]
@@ -76,7 +76,61 @@ fn a_layer_that_breaks_off_once_arrives_in_the_end() {
     let node = Node::new().knows(&registry.host(), plain());
     let record = node.pull(&format!("{}/app:1", registry.host())).expect("the second attempt");
     assert_eq!(std::fs::read(node.layer(&record, 0).join("file")).expect("unpacked"), b"content");
-    assert_eq!(registry.count("/blobs/"), 3, "configuration, layer, layer again");
+    assert_eq!(registry.count("/blobs/"), 3, "configuration, layer, the rest of the layer");
+}
+
+/// A layer of a megabyte that does not compress, and its blob.
+fn large() -> (Image, Vec<u8>) {
+    let mut seed = 1_u32;
+    let mut random = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        seed.to_be_bytes()[0]
+    };
+    let noise: Vec<u8> = (0..1 << 20).map(|_| random()).collect();
+    let image = Image::new().layer(Tar::new().file("file", &noise).done(), Codec::Gzip);
+    let blob = image.blobs()[0].clone();
+    (image, blob)
+}
+
+#[test]
+fn a_link_that_breaks_again_and_again_carries_every_byte_once() {
+    const PIECE: usize = 100 << 10;
+    let (image, blob) = large();
+    let (path, whole) = (layer_path(&image), blob.clone());
+    let registry = Scripted::serving(&image, move |request| {
+        request.path.ends_with(&path).then(|| Reply::of(&whole, request).breaking_after(PIECE))
+    });
+    let node = Node::new().knows(&registry.host(), plain());
+    node.pull(&format!("{}/app:1", registry.host())).expect("piece by piece");
+    let froms: Vec<usize> = registry.requests().iter().skip(2).map(Request::from).collect();
+    let want: Vec<usize> = (0..blob.len()).step_by(PIECE).collect();
+    assert_eq!(froms, want);
+}
+
+#[test]
+fn a_registry_without_ranges_is_read_from_the_beginning_and_one_that_lies_is_not_believed() {
+    let (image, blob) = large();
+    let (path, whole, count) = (layer_path(&image), blob.clone(), AtomicU32::new(0));
+    let registry = Scripted::serving(&image, move |request| {
+        let reply = || match count.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::ok(&whole[..]).breaking_after(500_000),
+            _ => Reply::ok(&whole[..]),
+        };
+        request.path.ends_with(&path).then(reply)
+    });
+    let node = Node::new().knows(&registry.host(), plain());
+    node.pull(&format!("{}/app:1", registry.host())).expect("from the beginning");
+
+    let path = layer_path(&image);
+    let fault = failure(&image, move |request| {
+        let reply = || match request.from() {
+            0 => Reply::ok(&blob[..]).breaking_after(500_000),
+            from => Reply::status(206, &blob[from - 1..])
+                .header("content-range", format!("bytes {}-/*", from - 1)),
+        };
+        request.path.ends_with(&path).then(reply)
+    });
+    assert_fault(&fault, Reason::RegistryProtocol, "asked for bytes from");
 }
 
 #[test]

@@ -15,6 +15,14 @@ pub(crate) struct Request {
     pub(crate) headers: BTreeMap<String, String>,
 }
 
+impl Request {
+    /// The first byte that is asked for.
+    pub(crate) fn from(&self) -> usize {
+        let range = self.headers.get("range").map_or("bytes=0-", String::as_str);
+        range.trim_start_matches("bytes=").trim_end_matches('-').parse().expect("a range to the end")
+    }
+}
+
 /// What is sent back.
 #[derive(Clone)]
 pub(crate) struct Reply {
@@ -34,6 +42,25 @@ impl Reply {
 
     pub(crate) fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), claimed: None, hold: false }
+    }
+
+    /// A blob, or what is left of it from where the request begins.
+    pub(crate) fn of(blob: &[u8], request: &Request) -> Self {
+        match request.from() {
+            0 => Self::ok(blob),
+            from => {
+                let last = blob.len() - 1;
+                let range = format!("bytes {from}-{last}/{}", blob.len());
+                Self::status(206, &blob[from..]).header("content-range", range)
+            }
+        }
+    }
+
+    /// Sends no more of the body than this, and breaks off.
+    pub(crate) fn breaking_after(mut self, bytes: usize) -> Self {
+        self.claimed = Some(self.body.len() as u64);
+        self.body.truncate(bytes);
+        self
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl ToString) -> Self {
@@ -81,7 +108,7 @@ impl Scripted {
             match (request.path.contains("/manifests/"), blobs.get(last)) {
                 (true, None) => Some(Reply::ok(manifest.clone()).header("content-type", OCI_MANIFEST)),
                 (true, Some(blob)) => Some(Reply::ok(blob.clone()).header("content-type", OCI_MANIFEST)),
-                (false, blob) => blob.map(|blob| Reply::ok(blob.clone())),
+                (false, blob) => blob.map(|blob| Reply::of(blob, request)),
             }
         })
     }
