@@ -3,6 +3,8 @@
 use crate::error::SpawnError;
 use crate::runtime::State;
 use edgelet_sys::process;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use oci_spec::runtime::{Hook, Hooks};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -149,12 +151,17 @@ fn run_one(hook: &Hook, moment: Moment, state: &State, env: &[String]) -> Result
     let env = hook.env().as_deref().unwrap_or(env);
     command.envs(env.iter().filter_map(|entry| entry.split_once('=')));
     command.stdin(input).stdout(clone(&output)?).stderr(clone(&output)?);
+    // What it starts ends with it, where it is killed; and what this process collects is not for it.
+    command.process_group(0);
+    process::with_default_signals(&mut command);
 
     let mut child = command.spawn().map_err(text)?;
     let pid = i32::try_from(child.id()).map_err(|error| error.to_string())?;
     let ended = process::pidfd_open(pid).and_then(|fd| process::readable_within(fd.as_fd(), timeout(hook)));
     if !matches!(ended, Ok(true)) {
-        child.kill().and_then(|()| child.wait()).map_err(text)?;
+        // It may have ended by itself.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        child.wait().map_err(text)?;
         ended.map_err(text)?;
         return Err(format!("killed after {} s", timeout(hook).as_secs()));
     }

@@ -372,6 +372,12 @@ pub fn default_signals() -> io::Result<()> {
     Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
 }
 
+/// Has a command begin with [`default_signals`].
+pub fn with_default_signals(command: &mut std::process::Command) {
+    // SAFETY: between fork and exec this makes system calls and nothing else.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, default_signals) };
+}
+
 /// Has children that end be forgotten at once, instead of kept until they are waited for; or no longer.
 pub fn let_children_vanish(vanish: bool) -> io::Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};

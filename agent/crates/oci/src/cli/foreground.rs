@@ -9,8 +9,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 /// Signals that would end this process and are meant for the program. To be made before the program
 /// is, so that none is lost; until then some of them end what is being made.
@@ -68,7 +70,8 @@ pub(super) fn attend(child: Child, signals: Signals, relay: Option<Relay>) -> io
     drop(interruption);
     let master = relay.map(Relay::master).transpose()?;
     let (stdin, stdout) = (io::stdin(), io::stdout());
-    let (stdin, stdout) = (stdin.as_fd(), stdout.as_fd());
+    let own = own_terminal(stdout.as_fd());
+    let (stdin, stdout) = (stdin.as_fd(), own.as_ref().map_or(stdout.as_fd(), AsFd::as_fd));
     // Input that is no terminal has no mode.
     let _raw = master.as_ref().and_then(|_| RawMode::enter(stdin).ok());
     if let Some(master) = &master {
@@ -117,11 +120,23 @@ pub(super) fn attend(child: Child, signals: Signals, relay: Option<Relay>) -> io
         }
         ended |= is_ready(Source::Child);
         // Its last words are passed on, but nobody has to wait until somebody reads them.
-        let is_silent = output.waiting.is_empty() && !is_ready(Source::Master);
+        let is_silent = is_last_look && !is_ready(Source::Master);
         if ended && (is_silent || is_to_end) {
             return child.wait().map(|end| end.code());
         }
     }
+}
+
+/// The caller's terminal by a descriptor of our own, whose flags are nobody else's: one that can be written to may still
+/// have less room than is written, and would be waited for.
+fn own_terminal(stdout: BorrowedFd<'_>) -> Option<File> {
+    if !nix::unistd::isatty(stdout.as_raw_fd()).unwrap_or(false) {
+        return None;
+    }
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(flags.bits());
+    options.open(format!("/proc/self/fd/{}", stdout.as_raw_fd())).ok()
 }
 
 /// Whatever something is waited for from.

@@ -63,21 +63,42 @@ fn what_is_being_made_in_the_foreground_can_be_given_up() {
     if !is_ours() {
         return;
     }
-    let give_up = |command: &mut std::process::Command| {
+    let until = |is_so: &dyn Fn() -> bool| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !is_so() {
+            assert!(std::time::Instant::now() < deadline, "it does not come so far");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    let give_up = |command: &mut std::process::Command, is_so: &dyn Fn() -> bool| {
         let mut runtime = command.spawn().expect("spawn");
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        assert!(runtime.try_wait().expect("wait").is_none());
+        let status = format!("/proc/{}/status", runtime.id());
+        let collects =
+            || fs::read_to_string(&status).is_ok_and(|text| !text.contains("SigBlk:\t0000000000000000"));
+        until(&collects);
+        until(is_so);
         let pid = nix::unistd::Pid::from_raw(i32::try_from(runtime.id()).expect("pid"));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signal");
         assert_eq!(runtime.wait().expect("wait").code(), Some(1));
     };
+    let notes = tempfile::tempdir().expect("temporary directory");
+    let (noted, blocked) = (notes.path().join("pid"), notes.path().join("mask"));
+    let script = format!(
+        "sleep 50 & echo $! > {}; grep SigBlk /proc/self/status > {}; sleep 51",
+        noted.display(),
+        blocked.display()
+    );
     let bundle = Bundle::args(&["true"]).with(|config| {
-        config["hooks"] =
-            serde_json::json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "50"]}]});
+        let hook = serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        config["hooks"] = serde_json::json!({"createRuntime": [hook]});
     });
-    give_up(bundle.command().args(["run", "--bundle", bundle.bundle(), &bundle.id]));
+    let has_begun = || fs::metadata(&blocked).is_ok_and(|found| found.len() > 0);
+    give_up(bundle.command().args(["run", "--bundle", bundle.bundle(), &bundle.id]), &has_begun);
     assert!(bundle.cgroups().is_empty());
     assert!(bundle.verb("state").bad().contains("does not exist"));
+    assert!(fs::read_to_string(&blocked).expect("mask").trim_end().ends_with("0000000000000000"));
+    let left: i32 = fs::read_to_string(&noted).expect("pid").trim().parse().expect("a number");
+    assert_eq!(edgelet_sys::process::start_time(left).expect("stat"), None);
 
     let bundle = Bundle::args(&["sleep", "100"]);
     bundle.create().good();
@@ -85,8 +106,10 @@ fn what_is_being_made_in_the_foreground_can_be_given_up() {
     bundle.verb("pause").good();
     // A suspended process of version 1 dies only when it goes on.
     std::thread::scope(|scope| {
-        scope.spawn(|| give_up(bundle.command().args(["exec", "--ignore-paused", &bundle.id, "true"])));
-        std::thread::sleep(std::time::Duration::from_millis(600));
+        scope.spawn(|| {
+            give_up(bundle.command().args(["exec", "--ignore-paused", &bundle.id, "true"]), &|| true);
+        });
+        std::thread::sleep(std::time::Duration::from_secs(1));
         bundle.verb("resume").good();
     });
     assert_eq!(bundle.status(), "running");

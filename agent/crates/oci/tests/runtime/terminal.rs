@@ -204,16 +204,34 @@ fn in_the_foreground_much_output_arrives_and_slow_readers_hold_up_nothing_else()
     drop(output);
     assert_eq!(runtime.wait().expect("wait").code(), Some(6));
 
+    // What waits for a reader when the program has ended is not all of it.
+    for late in [0, 300] {
+        let bundle =
+            with_terminal("head -c 6000 /dev/zero | tr '\\0' x; head -c 6000 /dev/zero | tr '\\0' y");
+        let (mut runtime, mut output) = talking(&bundle, false);
+        nix::fcntl::fcntl(std::os::fd::AsRawFd::as_raw_fd(&output), nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096))
+            .expect("fcntl");
+        std::thread::sleep(std::time::Duration::from_millis(late));
+        let mut text = String::new();
+        output.read_to_string(&mut text).expect("read");
+        assert_eq!((text.len(), runtime.wait().expect("wait").code()), (12_000, Some(0)));
+    }
+
     // Where nobody reads yet, signals arrive, and the second one is not for the program that has ended.
-    let bundle = with_terminal("trap 'exit 7' TERM; while :; do echo 12345678; done");
-    let (mut runtime, output) = talking(&bundle, false);
+    let bundle = with_terminal("(while :; do echo 12345678; done) & trap 'exit 7' TERM; echo ready; wait");
+    let (mut runtime, mut output) = talking(&bundle, false);
+    output.read_exact(&mut [0; 100]).expect("it talks");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(runtime.id()).expect("pid"));
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while runtime.try_wait().expect("wait").is_none() {
+    let ended = loop {
         assert!(std::time::Instant::now() < deadline, "signals do not arrive");
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signal");
+        match runtime.try_wait().expect("wait") {
+            Some(ended) => break ended,
+            None => nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("signal"),
+        }
         std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    };
+    assert_eq!(ended.code(), Some(7));
     assert!(bundle.cgroups().is_empty());
     drop(output);
 }
