@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -57,7 +58,7 @@ pub(crate) enum Kind {
 }
 
 /// Sees to it that nobody changes what is not the container's: a file system that is mounted again must be one that was
-/// mounted before, in the same place, and all of the container's own.
+/// mounted before, in the same place, and one of the container's own.
 pub(crate) fn settle(mounts: &mut [MountPlan]) -> Result<(), CreateError> {
     for at in 0..mounts.len() {
         let Kind::Reconfigure(parameters) = &mounts[at].kind else { continue };
@@ -71,13 +72,13 @@ pub(crate) fn settle(mounts: &mut [MountPlan]) -> Result<(), CreateError> {
                 && !matches!(mount.kind, Kind::Remount | Kind::Reconfigure(_))
         });
         match earlier.map(|mount| &mount.kind) {
-            Some(Kind::Filesystem { name, .. }) if OF_NAMESPACES.contains(&name.as_str()) => {
-                if !parameters.is_empty() {
-                    return refused("the file system of a namespace takes no new parameters");
-                }
+            Some(Kind::Filesystem { name, .. }) if MADE_ANEW.contains(&name.as_str()) => {}
+            Some(Kind::Filesystem { .. } | Kind::Cgroup) if parameters.is_empty() => {
                 mounts[at].kind = Kind::Remount;
             }
-            Some(Kind::Filesystem { .. }) => {}
+            Some(Kind::Filesystem { .. } | Kind::Cgroup) => {
+                return refused("a file system that others have, too, takes no new parameters");
+            }
             _ => {
                 return refused(
                     "no file system was mounted there before; for a bind mount, say bind as well",
@@ -88,8 +89,11 @@ pub(crate) fn settle(mounts: &mut [MountPlan]) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// One each for all mounts of a namespace, which may be the host's.
-const OF_NAMESPACES: &[&str] = &["proc", "sysfs", "mqueue"];
+/// File systems that begin with their mount. Others are there once for a namespace, for the machine or for a disk.
+const MADE_ANEW: &[&str] = &["tmpfs", "ramfs", "devpts", "overlay"];
+
+/// The file systems that were mounted, by the normalised destination.
+pub(crate) type Mounted = BTreeMap<PathBuf, u64>;
 
 /// What the kernel shows for ids that are not mapped (`/proc/sys/kernel/overflowuid`).
 const NOBODY: u32 = 65534;
@@ -237,12 +241,14 @@ impl MountPlan {
         }
     }
 
-    /// Mounts it below `root`, in the calling process's mount namespace. `prepared` is what [`Self::prepare`] gave.
+    /// Mounts it below `root`, in the calling process's mount namespace. `prepared` is what [`Self::prepare`] gave, and
+    /// `mounted` what was mounted before.
     pub(crate) fn carry_out(
         &self,
         root: &RootDir,
         cgroup: &cgroup::View,
         prepared: Option<&Tree>,
+        mounted: &mut Mounted,
     ) -> Result<(), SpawnError> {
         let step = || format!("mount {}", self.destination.display());
         match &self.kind {
@@ -258,21 +264,26 @@ impl MountPlan {
                 let target = root.open_at(&self.destination, OFlag::O_PATH, 0).during(step())?;
                 Tree::from(target).change(self.attributes, false).during(step())
             }
-            Kind::Reconfigure(parameters) => self.reconfigure(root, parameters).during(step()),
+            Kind::Reconfigure(parameters) => self.reconfigure(root, parameters, mounted).during(step()),
             Kind::Cgroup => {
                 let target = self.directory(root).during(step())?;
                 self.keep_off_root(root, target.as_fd()).during(step())?;
                 cgroup.mount(target, self.attributes).during(step())
             }
             Kind::Filesystem { name, source, parameters, copy_up } => {
-                self.filesystem(root, name, source, parameters, *copy_up, prepared).during(step())
+                let new = self.filesystem(root, name, source, parameters, *copy_up, prepared);
+                mounted.insert(normalised(&self.destination), new.during(step())?);
+                Ok(())
             }
         }
     }
 
-    fn reconfigure(&self, root: &RootDir, parameters: &[String]) -> io::Result<()> {
-        // A link of the image's would lead to another file system, which may be the host's.
-        let target = root.open_with(&self.destination, OFlag::O_PATH, 0, Resolve::NoSymlinks)?;
+    fn reconfigure(&self, root: &RootDir, parameters: &[String], mounted: &Mounted) -> io::Result<()> {
+        let target = root.open_at(&self.destination, OFlag::O_PATH, 0)?;
+        // Links of the image's, and what was mounted meanwhile, may lead to a file system of the host's.
+        if mounted.get(&normalised(&self.destination)) != Some(&mount::id(target.as_fd())?) {
+            return Err(io::Error::other("something else is there by now"));
+        }
         let filesystem = NewFilesystem::of(target.as_fd())?;
         if self.attributes.set & mount::READ_ONLY != 0 {
             filesystem.set("ro", None)?;
@@ -306,7 +317,7 @@ impl MountPlan {
         parameters: &[String],
         copy_up: bool,
         prepared: Option<&Tree>,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         let like_covered = match name {
             "tmpfs" => self.like_covered(root, parameters, copy_up)?,
             _ => Vec::new(),
@@ -330,20 +341,23 @@ impl MountPlan {
             self.keep_out_of_proc(target.as_fd(), None)?;
         }
         if let Some(tree) = prepared {
-            return self.hang(tree, target.as_fd());
+            self.hang(tree, target.as_fd())?;
+            return mount::id(tree.as_fd());
         }
         if parameters.iter().any(|parameter| parameter.len() > FSCONFIG_LIMIT) {
             mount::mount_on(target.as_fd(), source, name, self.attributes, &parameters.join(","))?;
             // The target is below the new mount now; walk to it again.
-            let mounted = root.open_at(&self.destination, OFlag::O_PATH, 0)?;
-            return self.propagate(&Tree::from(mounted));
+            let mounted = Tree::from(root.open_at(&self.destination, OFlag::O_PATH, 0)?);
+            self.propagate(&mounted)?;
+            return mount::id(mounted.as_fd());
         }
         let tree = self.new_filesystem(name, source, parameters)?;
         if copy_up {
             let inside = RootDir::from_fd(tree.as_fd().try_clone_to_owned()?)?;
             copy_up::copy_up(&self.directory(root)?, &inside)?;
         }
-        self.hang(&tree, target.as_fd())
+        self.hang(&tree, target.as_fd())?;
+        mount::id(tree.as_fd())
     }
 
     /// What makes a memory file system look like the directory that it covers, if there was one, and as far as the

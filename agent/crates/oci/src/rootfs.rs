@@ -61,8 +61,9 @@ impl Rootfs {
         let tree = Tree::copy_fd(below.as_fd(), true).during(step())?;
         tree.attach(below.as_fd()).during(step())?;
         let root = tree.as_fd().try_clone_to_owned().and_then(reopened).during(step())?;
+        let mut mounted = mounts::Mounted::new();
         for (mount, prepared) in config.mounts.iter().zip(prepared) {
-            mount.carry_out(&root, cgroup, prepared.as_ref())?;
+            mount.carry_out(&root, cgroup, prepared.as_ref(), &mut mounted)?;
         }
         if !config.mounts.iter().any(mounts::MountPlan::brings_host_devices) {
             devices::make(&root, config, devices)?;

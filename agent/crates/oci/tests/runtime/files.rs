@@ -92,6 +92,25 @@ fn only_what_the_configuration_mounted_is_mounted_again() {
     assert!(!is_ours() || bundle.create().bad().contains("leads to the root itself"));
     fs::write(bundle.inside("written"), "").expect("the host's file system is as it was");
 
+    // What is bound meanwhile comes to be there, by a link.
+    let bundle = Bundle::args(&["true"]).with(|config| {
+        add_mount(config, json!({"destination": "/m", "type": "tmpfs", "source": "t"}));
+        add_mount(config, json!({"destination": "/n", "source": "rootfs/bin", "options": ["bind"]}));
+        add_mount(config, again("/m"));
+    });
+    std::os::unix::fs::symlink("/m", bundle.inside("n")).expect("link");
+    assert!(!is_ours() || bundle.create().bad().contains("something else is there by now"));
+    fs::write(bundle.inside("bin/written"), "").expect("the host's file system is as it was");
+
+    // Where a link leads to a directory of the image's own, nothing is wrong.
+    let bundle = Bundle::script("touch /m/x 2>/dev/null || echo refused").with(|config| {
+        add_mount(config, json!({"destination": "/m", "type": "tmpfs", "source": "t"}));
+        add_mount(config, again("/m"));
+    });
+    fs::create_dir(bundle.inside("real")).expect("mkdir");
+    std::os::unix::fs::symlink("/real", bundle.inside("m")).expect("link");
+    assert_eq!(bundle.run().good(), "refused\n");
+
     // Of a namespace that is the host's, too, only the mount changes.
     let bundle = Bundle::script(
         "grep -c ' /sys ro.* sysfs rw' /proc/self/mountinfo || grep sysfs /proc/self/mountinfo",
