@@ -74,7 +74,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &Id, options: &ExecOptions) -> Result<
     let born_outside = program.schedule.begins_outside()
         || join.entrance.user.is_some()
         || inside.is_none()
-        || !cgroup.has_room_for_two();
+        || !cgroup.takes_births();
     let group = if born_outside { None } else { cgroup.birthplace()? };
     let entrance = Entrance { group, ..join.entrance };
     let (child, born_inside) = match spawn(entrant, entrance, &channel, theirs) {

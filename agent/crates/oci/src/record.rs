@@ -200,7 +200,8 @@ impl Entry {
             None => {
                 let config = config.filter(|config| config["ociVersion"].is_string())?;
                 let wanted = config["linux"]["cgroupsPath"].as_str().map(PathBuf::from);
-                match wanted.as_ref().is_some_and(|path| path.to_string_lossy().contains(':')) {
+                let is_scope = |path: &PathBuf| path.is_relative() && path.to_string_lossy().contains(':');
+                match wanted.as_ref().is_some_and(is_scope) {
                     true => Cgroup::by_manager(wanted.as_deref(), &self.id).ok()?,
                     false => Cgroup::new(wanted.as_deref(), &self.id).ok()?,
                 }

@@ -5,7 +5,7 @@
 //! reach through it.
 
 use crate::channel::{Channel, Report};
-use crate::create::{STEP_LIMIT, rank};
+use crate::create::{STEP_LIMIT, end, rank};
 use crate::error::{During, SpawnError};
 use crate::program::Program;
 use caps::{CapSet, Capability};
@@ -65,11 +65,13 @@ impl Entrance {
             None => process::spawn(0, stand_in).map(|child| (child, false)),
         }
         .during(step)?;
-        let made = channel.next(STEP_LIMIT);
+        // In a group that somebody suspends just now it gets no further.
+        let made = channel.next(STEP_LIMIT).inspect_err(|_| end(&stand_in))?;
         stand_in.wait().during("wait for stand-in")?;
-        match made? {
+        match made {
             Some(Report::Made { pid }) => Ok((Child::adopt(pid).during(step)?, inside)),
-            other => Err(io::Error::other(format!("stand-in reported {other:?}"))).during(step),
+            Some(other) => Err(io::Error::other(format!("stand-in reported {other:?}"))).during(step),
+            None => Err(io::Error::other("the process that was to make it has been killed")).during(step),
         }
     }
 

@@ -7,10 +7,10 @@
 use super::trees::Version;
 use super::{Cgroup, failed};
 use crate::error::SpawnError;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The ways into the groups of version 1, open.
 #[derive(Debug, Default)]
@@ -55,13 +55,20 @@ impl Cgroup {
         }
     }
 
-    /// Whether two more processes may be born in the group of version 2.
-    pub(crate) fn has_room_for_two(&self) -> bool {
-        let number = |name: &str| {
-            let directory = self.trees.unified()?.directory(&self.path);
-            std::fs::read_to_string(directory.join(name)).ok()?.trim().parse::<u64>().ok()
-        };
+    /// Whether two more processes may be born in the group of version 2, and would run.
+    pub(crate) fn takes_births(&self) -> bool {
+        let Some(tree) = self.trees.unified() else { return true };
+        let read =
+            |directory: &Path, name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
         // Without a limit it is no number.
-        number("pids.max").is_none_or(|limit| number("pids.current").is_none_or(|used| used + 2 <= limit))
+        let number = |directory: &Path, name: &str| read(directory, name).trim().parse::<u64>().ok();
+        let has_room = |directory: &Path| {
+            let (limit, used) = (number(directory, "pids.max"), number(directory, "pids.current"));
+            limit.zip(used).is_none_or(|(limit, used)| used + 2 <= limit)
+        };
+        let group = tree.directory(&self.path);
+        let is_frozen = read(&group, "cgroup.events").lines().any(|line| line == "frozen 1");
+        let below_root = |directory: &&Path| directory.join("cgroup.events").exists();
+        !is_frozen && group.ancestors().take_while(below_root).all(has_room)
     }
 }
