@@ -1,6 +1,8 @@
 //! The system calls that edgelet needs and that no crate of ours may make by itself: file systems through
 //! descriptors, durable files, processes, namespaces, mounts.
 //!
+//! One library is here, too, whose interface takes pointers: [`inflate`].
+//!
 //! What it is not: it decides nothing, logs nothing and keeps no state.
 //!
 //! Invariants: this is the only crate with `unsafe`, and each block says why it is sound. Every descriptor
@@ -17,6 +19,7 @@ pub mod xattr;
 pub mod bpf;
 pub mod console;
 pub mod descriptors;
+pub mod inflate;
 pub mod interruption;
 pub mod kernel;
 pub mod memory;

@@ -2,6 +2,7 @@
 
 use crate::id::hex;
 use serde::{Deserialize, Serialize};
+use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
@@ -122,6 +123,18 @@ impl Verifier {
     pub fn finish(self) -> Digest {
         Digest(self.hasher.finalize().into())
     }
+
+    /// All that it knows, to be gone on with in another process of the same version.
+    pub fn state(&self) -> Vec<u8> {
+        [&self.bytes.to_le_bytes()[..], self.hasher.serialize().as_slice()].concat()
+    }
+
+    /// Goes on from [`Self::state`]; `None` when that is none.
+    pub fn from_state(state: &[u8]) -> Option<Self> {
+        let (bytes, hasher) = state.split_first_chunk::<8>()?;
+        let hasher = Sha256::deserialize(hasher.try_into().ok()?).ok()?;
+        Some(Self { hasher, bytes: u64::from_le_bytes(*bytes) })
+    }
 }
 
 impl Default for Verifier {
@@ -157,6 +170,21 @@ mod tests {
         verifier.update(b"c");
         assert_eq!(verifier.bytes(), 3);
         assert_eq!(verifier.finish(), Digest::of(b"abc"));
+    }
+
+    #[test]
+    fn a_digest_is_gone_on_with_from_any_byte() {
+        let text: Vec<u8> = (0..200).collect();
+        for at in 0..text.len() {
+            let mut verifier = Verifier::new();
+            verifier.update(&text[..at]);
+            let mut again = Verifier::from_state(&verifier.state()).expect("state");
+            again.update(&text[at..]);
+            assert_eq!((again.bytes(), again.finish()), (200, Digest::of(&text)));
+        }
+        for bad in [&b""[..], &[0; 8], &[0xff; 200]] {
+            assert!(Verifier::from_state(bad).is_none());
+        }
     }
 
     #[test]
