@@ -1,10 +1,10 @@
 //! Doors to the parsers for fuzz targets. What goes through them is private, so texts come out.
 
-use crate::codec::Decoder;
 use crate::config::ImageConfig;
+use crate::content::Content;
 use crate::manifest::Document;
 use crate::registry::challenge::{self, Challenge};
-use crate::unpack::{self, UnpackError, Watch};
+use crate::unpack::{self, Resumed, UnpackError, Watch};
 use edgelet_sys::root::RootDir;
 use edgelet_types::Platform;
 use std::io::{self, Read};
@@ -37,7 +37,7 @@ pub fn challenges(value: &str) -> Vec<Option<(String, Option<String>, Option<Str
 /// Decompresses at most `limit` bytes.
 pub fn decode(bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
     let mut decoded = Vec::new();
-    Decoder::new(bytes)?.take(limit).read_to_end(&mut decoded)?;
+    Content::new(bytes).take(limit).read_to_end(&mut decoded)?;
     Ok(decoded)
 }
 
@@ -45,15 +45,14 @@ pub fn decode(bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
 pub fn unpack(layer: &[u8], root: &Path, limit: u64) -> Result<u64, UnpackError> {
     let write = |source| UnpackError::Write { path: root.to_owned(), source };
     let root = RootDir::open(root).map_err(write)?;
-    let source = Decoder::new(layer).map_err(write)?;
-    unpack::unpack(source, &root, &mut Limit { left: limit })
+    unpack::unpack(Resumed::default(), 0, Content::new(layer), &root, &mut Limit { left: limit })
 }
 
 struct Limit {
     left: u64,
 }
 
-impl Watch for Limit {
+impl<R> Watch<R> for Limit {
     fn wrote(&mut self, bytes: u64) -> Result<(), UnpackError> {
         let short = UnpackError::NoSpace { free: self.left, reserve: 0 };
         self.left = self.left.checked_sub(bytes).ok_or(short)?;

@@ -1,23 +1,23 @@
 //! One layer from its bytes to its directory below `layers/`.
 //!
-//! The protocol: unpack into a directory of its own in `staging/`, check every digest, flush the file
+//! The protocol: unpack into a directory of its own in `partial/`, check every digest, flush the file
 //! system, rename to `layers/<diffID>`, flush `layers/`. So a directory below `layers/` is complete and
 //! verified by construction, and whoever finds one there need not ask. A cut at any point leaves either
-//! that or something in `staging/`, which is emptied at start.
+//! that or something in `partial/`, from which the next attempt goes on.
 
-use crate::codec::Decoder;
+use crate::checkpoint::{self, Checkpoint};
+use crate::content::Content;
+use crate::partial::Partial;
 use crate::progress::{CancelToken, Progress};
 use crate::registry::RegistryError;
 use crate::space::Room;
-use crate::staging::Staging;
 use crate::stream::{Incoming, Interruption, Unpacked};
 use crate::tar::TarError;
-use crate::unpack::{self, UnpackError, Watch};
-use edgelet_sys::durable;
-use edgelet_types::{Digest, Layout};
+use crate::unpack::{self, Halt, Resumed, UnpackError, Watch};
+use edgelet_types::{Digest, Layout, Verifier};
 use std::cell::Cell;
-use std::fs::File;
 use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 /// What a layer's bytes must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,88 +81,133 @@ pub enum LayerError {
     Cancelled,
 }
 
+impl LayerError {
+    /// Whether another attempt may go on from where this one failed: nothing that has arrived was wrong.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Registry(_) | Self::Transfer(_) | Self::Truncated { .. } | Self::Cancelled => true,
+            Self::Unpack(error) => matches!(error, UnpackError::NoSpace { .. } | UnpackError::Write { .. }),
+            Self::Publish(_) => true,
+            Self::TooLong(_) | Self::Digest { .. } | Self::Codec(_) | Self::Bomb(_) => false,
+        }
+    }
+}
+
 /// What the making of layers needs to know about its surroundings.
 pub(crate) struct Surroundings<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) room: &'a Room,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) cancel: &'a CancelToken,
+    /// How much of the time that a layer takes may be lost by a power cut.
+    pub(crate) keep_every: Duration,
 }
 
-/// Makes a layer out of `source`. Blocks until it is durable.
-pub(crate) fn make(
-    source: impl Read,
+/// Makes a layer out of what `open` gives from a byte on. Blocks until it is durable. After a failure that may pass,
+/// what was made stays for the next attempt.
+pub(crate) fn make<R: Read>(
+    open: impl Fn(u64) -> io::Result<R>,
     expected: &Expected,
     around: &Surroundings<'_>,
 ) -> Result<Standing, LayerError> {
-    let staging = Staging::create(around.layout).map_err(LayerError::Publish)?;
-    let standing = unpack_verified(source, expected, around, &staging)?;
-    publish(&staging, &expected.diff_id, around.layout).map_err(LayerError::Publish)?;
-    Ok(standing)
-}
-
-fn unpack_verified(
-    source: impl Read,
-    expected: &Expected,
-    around: &Surroundings<'_>,
-    staging: &Staging,
-) -> Result<Standing, LayerError> {
-    let arrived = Cell::new(0);
-    let size = expected.content.map(|blob| blob.size);
-    let mut incoming =
-        Incoming::new(source, size, &arrived, expected.diff_id, around.progress, around.cancel);
-    let unpacked = unpack_stream(&mut incoming, &arrived, around, staging);
-    let (unpacked_bytes, diff_id) = match unpacked {
-        Ok(unpacked) => unpacked,
-        Err(error) => return Err(blame(error, incoming, expected)),
-    };
-    incoming.drain().map_err(stream_error)?;
-    if incoming.ended_early() {
-        return Err(LayerError::Truncated { arrived: arrived.get(), size: size.unwrap_or_default() });
+    loop {
+        let (partial, checkpoint) = Partial::open(around.layout, expected).map_err(LayerError::Publish)?;
+        let was_resumed = checkpoint.is_some();
+        match unpack_verified(&open, expected, around, &partial, checkpoint) {
+            Ok(standing) => {
+                partial.publish(&expected.diff_id, around.layout).map_err(LayerError::Publish)?;
+                return Ok(standing);
+            }
+            Err(error) if error.may_pass() => {
+                partial.leave();
+                return Err(error);
+            }
+            Err(error) => {
+                partial.discard();
+                if !was_resumed {
+                    return Err(error);
+                }
+                // What was there of it may have been damaged meanwhile.
+                log::warn!("a layer begins again layer={} cause={error}", expected.diff_id);
+            }
+        }
     }
-    let content = incoming.finish();
-    check("content", content.digest, expected.content.map(|blob| blob.digest))?;
+}
+
+fn unpack_verified<R: Read>(
+    open: &impl Fn(u64) -> io::Result<R>,
+    expected: &Expected,
+    around: &Surroundings<'_>,
+    partial: &Partial,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Standing, LayerError> {
+    let from = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.point.content_bytes);
+    let arrived = Cell::new(from);
+    let size = expected.content.map(|blob| blob.size);
+    let source = open(from).map_err(LayerError::Transfer)?;
+    let incoming = Incoming::new(source, size, &arrived, expected.diff_id, around.progress, around.cancel);
+    let mut content = match &checkpoint {
+        Some(checkpoint) => Content::at(incoming, &checkpoint.point).map_err(LayerError::Codec)?,
+        None => Content::new(incoming),
+    };
+    let (unpacked_bytes, diff_id) =
+        match unpack_stream(&mut content, &arrived, expected, around, partial, checkpoint) {
+            Ok(unpacked) => unpacked,
+            Err(error) => return Err(blame(error, content, expected)),
+        };
+    let content_bytes = check_content(content, expected)?;
     check("unpacked content", diff_id, Some(expected.diff_id))?;
-    Ok(Standing { unpacked_bytes, content_bytes: content.bytes })
+    Ok(Standing { unpacked_bytes, content_bytes })
 }
 
 fn unpack_stream(
-    incoming: &mut Incoming<'_, impl Read>,
+    content: &mut Content<impl Read>,
     arrived: &Cell<u64>,
+    expected: &Expected,
     around: &Surroundings<'_>,
-    staging: &Staging,
+    partial: &Partial,
+    checkpoint: Option<Checkpoint>,
 ) -> Result<(u64, Digest), LayerError> {
-    let decoder = Decoder::new(incoming).map_err(stream_error)?;
-    let mut stream = Unpacked::new(decoder, arrived);
-    let mut watch = Spending { room: around.room, unchecked: 0 };
-    let bytes = unpack::unpack(&mut stream, staging.root(), &mut watch).map_err(|error| match error {
+    let (verifier, place, file_bytes) = match checkpoint {
+        Some(checkpoint) => {
+            let known = checkpoint.unpacked.bytes() - checkpoint.point.unpacked_bytes;
+            io::copy(&mut content.take(known), &mut io::sink()).map_err(stream_error)?;
+            let on_disk = partial.file_bytes().map_err(LayerError::Publish)?;
+            (checkpoint.unpacked, checkpoint.place, on_disk)
+        }
+        None => (Verifier::new(), Resumed::default(), 0),
+    };
+    let noted = content.point().map_or(0, |point| point.content_bytes);
+    let mut stream = Unpacked::new(content, verifier, arrived);
+    let mut keeper =
+        Keeper { around, expected, partial, unchecked: 0, noted, kept: Instant::now(), is_final: false };
+    let unpacked = unpack::unpack(place, file_bytes, &mut stream, partial.root(), &mut keeper);
+    let bytes = unpacked.map_err(|error| match error {
         UnpackError::Archive(TarError::Read(error)) => stream_error(error),
         other => LayerError::Unpack(other),
     })?;
     Ok((bytes, stream.finish().map_err(stream_error)?))
 }
 
+/// Reads the rest, and says how much all of it is.
+fn check_content(content: Content<impl Read>, expected: &Expected) -> Result<u64, LayerError> {
+    let (digest, arrived) = content.finish().map_err(stream_error)?;
+    match expected.content {
+        Some(blob) if arrived < blob.size => Err(LayerError::Truncated { arrived, size: blob.size }),
+        promised => check("content", digest, promised.map(|blob| blob.digest)).map(|()| arrived),
+    }
+}
+
 /// Bytes that make no sense are most often damaged ones. When the rest of them can still be read, their
 /// digest tells damage on the way from a bad image, which are different people's business.
-fn blame(error: LayerError, mut incoming: Incoming<'_, impl Read>, expected: &Expected) -> LayerError {
+fn blame(error: LayerError, content: Content<impl Read>, expected: &Expected) -> LayerError {
     let senseless = matches!(
         error,
         LayerError::Codec(_) | LayerError::Unpack(UnpackError::Archive(_) | UnpackError::Invalid { .. })
     );
-    if !senseless {
-        return error;
-    }
-    if let Err(interrupted) = incoming.drain() {
-        return stream_error(interrupted);
-    }
-    let size = expected.content.map(|blob| blob.size).unwrap_or_default();
-    if incoming.ended_early() {
-        return LayerError::Truncated { arrived: incoming.finish().bytes, size };
-    }
-    let content = incoming.finish();
-    match check("content", content.digest, expected.content.map(|blob| blob.digest)) {
-        Ok(()) => error,
-        Err(damaged) => damaged,
+    match senseless {
+        true => check_content(content, expected).err().unwrap_or(error),
+        false => error,
     }
 }
 
@@ -186,32 +231,56 @@ fn check(what: &'static str, found: Digest, expected: Option<Digest>) -> Result<
     }
 }
 
-/// The order matters: content before name, name before anybody may rely on it.
-fn publish(staging: &Staging, diff_id: &Digest, layout: &Layout) -> io::Result<()> {
-    durable::sync_filesystem(staging.root())?;
-    let layers = File::open(layout.layers())?;
-    match durable::rename_noreplace(staging.parent(), staging.name(), &layers, diff_id.to_hex()) {
-        // Somebody else made the same layer; theirs is as good.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => layers.sync_all(),
-    }
-}
-
-/// Looks at the room that is left every few megabytes.
-struct Spending<'a> {
-    room: &'a Room,
+/// Looks at the room that is left every few megabytes, and notes how far the layer has come.
+struct Keeper<'a> {
+    around: &'a Surroundings<'a>,
+    expected: &'a Expected,
+    partial: &'a Partial,
+    /// Bytes since the room was looked at.
     unchecked: u64,
+    /// Bytes of content up to the last point that was noted.
+    noted: u64,
+    /// When it was last noted for good.
+    kept: Instant,
+    /// Nobody can go on any more.
+    is_final: bool,
 }
 
-impl Watch for Spending<'_> {
+impl<R: Read> Watch<&mut Unpacked<'_, &mut Content<R>>> for Keeper<'_> {
     fn wrote(&mut self, bytes: u64) -> Result<(), UnpackError> {
         self.unchecked += bytes;
         if self.unchecked < CHECK_BYTES {
             return Ok(());
         }
         self.unchecked = 0;
-        self.room.check(0).map_err(|full| UnpackError::NoSpace { free: full.free, reserve: full.reserve })
+        let checked = self.around.room.check(0);
+        checked.map_err(|full| UnpackError::NoSpace { free: full.free, reserve: full.reserve })
+    }
+
+    fn rests(&mut self, archive: &&mut Unpacked<'_, &mut Content<R>>, halt: &Halt<'_>) {
+        let Some(point) = archive.source().point().filter(|point| point.content_bytes > self.noted) else {
+            return;
+        };
+        if self.is_final || self.expected.content.is_none() {
+            return;
+        }
+        self.noted = point.content_bytes;
+        let note = checkpoint::encode(self.expected, point, archive.verifier(), halt);
+        self.partial.note(&note);
+        if self.kept.elapsed() < self.around.keep_every {
+            return;
+        }
+        if let Err(error) = self.partial.keep(&note) {
+            log::warn!("progress of a layer not kept layer={} cause={error}", self.expected.diff_id);
+        }
+        self.kept = Instant::now();
+    }
+
+    fn replaces(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.is_final, true) {
+            true => Ok(()),
+            false => self.partial.forget(),
+        }
     }
 }
 

@@ -30,8 +30,10 @@ mod config;
 mod manifest;
 mod registry;
 
-mod codec;
+mod checkpoint;
+mod content;
 mod layer;
+mod partial;
 mod space;
 mod staging;
 mod stream;

@@ -14,6 +14,7 @@ use archive::Archive;
 use edgelet_types::image::ImageRecord;
 use edgelet_types::{Digest, Fault, ImageRef, Platform, UnixMillis};
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Why an archive could not be loaded. Images in it that were loaded before the failure stay.
@@ -72,7 +73,7 @@ impl ImageStore {
         cancel: &CancelToken,
     ) -> Result<Vec<ImageRecord>, PullCause> {
         progress.phase(Phase::Resolving);
-        let around = Surroundings { layout: &self.layout, room: &self.room, progress, cancel };
+        let around = self.surroundings(progress, cancel);
         let archive = Archive::open(path, &around)?;
         let loadables = match (archive.has("index.json")?, archive.has("manifest.json")?) {
             // Newer docker archives are both; the OCI half has the digests of the layers as well.
@@ -85,8 +86,13 @@ impl ImageStore {
             let make = |expected: &Expected, around: &Surroundings<'_>| {
                 let digest = expected.diff_id;
                 let name = files.get(&digest).map(String::as_str).unwrap_or_default();
-                let (source, _) = archive.open_file(name)?;
-                layer::make(source, expected, around).map_err(|source| PullCause::Layer { digest, source })
+                archive.open_file(name)?;
+                let open = |from: u64| {
+                    let (mut source, _) = archive.open_file(name).map_err(io::Error::other)?;
+                    io::copy(&mut source.by_ref().take(from), &mut io::sink())?;
+                    Ok(source)
+                };
+                layer::make(open, expected, around).map_err(|source| PullCause::Layer { digest, source })
             };
             let image = self.assemble(found, names, now, progress, cancel, &make)?;
             let (id, names) = (&image.id, image.names.len());

@@ -192,9 +192,12 @@ impl Pull<'_> {
             let blob = expected
                 .content
                 .ok_or_else(|| ManifestError::Contradiction("a layer without a descriptor".to_owned()))?;
-            let source = Transfer::new(&client, blob, self.policy().begin(self.cancel, self.progress));
-            let made = layer::make(source, expected, around);
-            made.map_err(|source| PullCause::Layer { digest: blob.digest, source })
+            let open = |from: u64| {
+                let retries = self.policy().begin(self.cancel, self.progress);
+                Ok(Transfer::new(&client, blob, from, retries))
+            };
+            layer::make(open, expected, around)
+                .map_err(|source| PullCause::Layer { digest: blob.digest, source })
         };
         let names = vec![reference.clone()];
         self.store.assemble(found, names, now, self.progress, self.cancel, &fetch)
@@ -306,7 +309,7 @@ impl ImageStore {
                 ordered.push(*layer);
             }
         }
-        let around = Surroundings { layout: &self.layout, room: &self.room, progress, cancel };
+        let around = self.surroundings(progress, cancel);
         let stand = |expected: &Expected| self.ensure_layer(expected, &around, make);
         let records = parallel::map(&ordered, self.options.parallel, stand)?;
         progress.phase(Phase::Publishing);
@@ -326,6 +329,15 @@ impl ImageStore {
             return Err(PullCause::Cancelled);
         }
         Ok(self.publish(image)?)
+    }
+
+    pub(crate) fn surroundings<'a>(
+        &'a self,
+        progress: &'a dyn Progress,
+        cancel: &'a CancelToken,
+    ) -> Surroundings<'a> {
+        let keep_every = self.options.keep_every;
+        Surroundings { layout: &self.layout, room: &self.room, progress, cancel, keep_every }
     }
 
     /// Makes one layer unless it stands.

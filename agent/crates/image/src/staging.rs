@@ -4,14 +4,12 @@
 use edgelet_sys::place::Place;
 use edgelet_sys::root::RootDir;
 use edgelet_types::Layout;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 /// A directory in `staging/` with a name of its own, removed with everything in it when dropped.
 pub(crate) struct Staging {
-    parent: RootDir,
     place: Place,
     root: RootDir,
     name: String,
@@ -26,27 +24,16 @@ impl Staging {
         place.mkdir(0o755)?;
         place.set_mode(0o755)?;
         let root = parent.open_dir(&name)?;
-        Ok(Self { parent, place, root, name })
+        Ok(Self { place, root, name })
     }
 
     /// The directory.
     pub(crate) fn root(&self) -> &RootDir {
         &self.root
     }
-
-    /// `staging/` itself.
-    pub(crate) fn parent(&self) -> BorrowedFd<'_> {
-        self.parent.as_fd()
-    }
-
-    /// Its name in `staging/`.
-    pub(crate) fn name(&self) -> &OsStr {
-        OsStr::new(&self.name)
-    }
 }
 
 impl Drop for Staging {
-    /// A directory that was published has no name here any more, and nothing happens.
     fn drop(&mut self) {
         if let Err(error) = self.place.remove_all() {
             log::warn!(

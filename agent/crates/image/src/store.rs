@@ -4,7 +4,7 @@ use crate::catalog::{Catalog, CatalogChange};
 use crate::lease::Leases;
 use crate::registry::Timeouts;
 use crate::space::Room;
-use crate::{selector, staging, usage};
+use crate::{partial, selector, staging, usage};
 use edgelet_sys::root::RootDir;
 use edgelet_types::image::{ImageRecord, LayerRecord};
 use edgelet_types::{Digest, Fault, ImageRef, Layout, Platform, Reason};
@@ -42,6 +42,8 @@ pub struct StoreOptions {
     pub attempts: u32,
     /// The wait before the second attempt; doubled before each further one, up to a minute.
     pub first_wait: Duration,
+    /// The most of the time of a pull that a power cut makes vain. Each time the data file system is flushed.
+    pub keep_every: Duration,
 }
 
 impl Default for StoreOptions {
@@ -53,6 +55,7 @@ impl Default for StoreOptions {
             timeouts: Timeouts::default(),
             attempts: 5,
             first_wait: Duration::from_secs(2),
+            keep_every: Duration::from_secs(60),
         }
     }
 }
@@ -133,7 +136,9 @@ impl ImageStore {
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let io = |source| StoreError::Io { doing: "open the image store", source };
-        for directory in [layout.data(), layout.layers(), layout.staging(), layout.scratch()] {
+        for directory in
+            [layout.data(), layout.layers(), layout.partial(), layout.staging(), layout.scratch()]
+        {
             make_private(&directory).map_err(io)?;
         }
         let room = Room::new(&layout.data(), options.reserve_bytes).map_err(io)?;
@@ -150,6 +155,8 @@ impl ImageStore {
     pub fn recover(&self) -> Result<u64, StoreError> {
         let freed = staging::clear(&self.layout)
             .map_err(|source| StoreError::Io { doing: "empty the staging directory", source })?;
+        let freed = freed
+            + self.sweep_partial(|digest| !self.stands(digest) && partial::is_noted(&self.layout, digest))?;
         if freed > 0 {
             log::info!("interrupted image work removed freed_bytes={freed}");
         }
@@ -239,6 +246,7 @@ impl ImageStore {
             self.catalog.commit(&changes)?;
         }
         self.sweep(&mut removed)?;
+        removed.freed_bytes += self.sweep_partial(|_| false)?;
         if removed != Removed::default() {
             let (images, layers, freed) = (removed.images.len(), removed.layers.len(), removed.freed_bytes);
             log::info!("images pruned images={images} layers={layers} freed_bytes={freed}");
@@ -309,6 +317,28 @@ impl ImageStore {
             trash.place(&name).and_then(|place| place.remove_all()).map_err(io)?;
         }
         Ok(())
+    }
+
+    /// Removes what was begun of layers, except of those that `is_kept` and those that somebody is making.
+    fn sweep_partial(&self, is_kept: impl Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        let sweep = || -> io::Result<u64> {
+            let partial = RootDir::open(&self.layout.partial())?;
+            let mut freed = 0;
+            for entry in std::fs::read_dir(self.layout.partial())? {
+                let name = entry?.file_name();
+                let digest = name.to_str().and_then(Digest::from_hex);
+                let removed = self.leases.unless_leased(digest.as_ref(), || {
+                    if digest.is_some_and(|digest| is_kept(&digest)) {
+                        return Ok(0);
+                    }
+                    let bytes = usage::disk_bytes(&partial, &name)?;
+                    partial.place(&name)?.remove_all().map(|()| bytes)
+                });
+                freed += removed.transpose()?.unwrap_or(0);
+            }
+            Ok(freed)
+        };
+        sweep().map_err(|source| StoreError::Io { doing: "remove what was begun of layers", source })
     }
 
     fn changing(&self) -> std::sync::MutexGuard<'_, ()> {

@@ -1,4 +1,4 @@
-//! The two counted and hashed ends of a layer: as it arrives, and as it is unpacked.
+//! The two counted ends of a layer: as it arrives, and as it is unpacked.
 
 use crate::progress::{CancelToken, Progress};
 use edgelet_types::{Digest, Verifier, limits};
@@ -34,28 +34,21 @@ impl Interruption {
     }
 }
 
-/// Bytes as they arrive: counted, hashed, and stopped when there are too many, or none wanted.
+/// Bytes as they arrive: counted, and stopped when there are too many, or none wanted.
 pub(crate) struct Incoming<'a, R> {
     source: R,
-    verifier: Verifier,
     /// The promised number of bytes, where there is a promise.
     size: Option<u64>,
     /// How many have arrived; shared with the other end, which compares.
     arrived: &'a Cell<u64>,
-    at_end: bool,
     told: u64,
     layer: Digest,
     progress: &'a dyn Progress,
     cancel: &'a CancelToken,
 }
 
-/// What came in, once all of it has.
-pub(crate) struct Arrived {
-    pub(crate) digest: Digest,
-    pub(crate) bytes: u64,
-}
-
 impl<'a, R: Read> Incoming<'a, R> {
+    /// `arrived` is how many bytes had arrived before those of `source`.
     pub(crate) fn new(
         source: R,
         size: Option<u64>,
@@ -64,26 +57,7 @@ impl<'a, R: Read> Incoming<'a, R> {
         progress: &'a dyn Progress,
         cancel: &'a CancelToken,
     ) -> Self {
-        let verifier = Verifier::new();
-        Self { source, verifier, size, arrived, at_end: false, told: 0, layer, progress, cancel }
-    }
-
-    /// Reads what is left, to the end of the stream.
-    pub(crate) fn drain(&mut self) -> io::Result<()> {
-        let mut scratch = [0; 16 << 10];
-        while self.read(&mut scratch)? > 0 {}
-        Ok(())
-    }
-
-    /// Whether the stream ended before the promised size.
-    pub(crate) fn ended_early(&self) -> bool {
-        self.at_end && self.size.is_some_and(|size| self.arrived.get() < size)
-    }
-
-    /// What arrived.
-    pub(crate) fn finish(self) -> Arrived {
-        self.progress.layer(&self.layer, self.arrived.get(), self.size);
-        Arrived { bytes: self.arrived.get(), digest: self.verifier.finish() }
+        Self { source, size, arrived, told: arrived.get(), layer, progress, cancel }
     }
 }
 
@@ -99,16 +73,14 @@ impl<R: Read> Read for Incoming<'_, R> {
             Err(_) if self.cancel.is_cancelled() => return Err(Interruption::Cancelled.into_io()),
             Err(error) => return Err(Interruption::Source(error).into_io()),
         };
-        self.at_end = count == 0 && !buffer.is_empty();
-        self.verifier.update(&buffer[..count]);
-        let arrived = self.verifier.bytes();
+        let arrived = self.arrived.get() + count as u64;
         self.arrived.set(arrived);
         if let Some(size) = self.size
             && arrived > size
         {
             return Err(Interruption::TooLong(size).into_io());
         }
-        if arrived - self.told >= TELL_BYTES {
+        if arrived - self.told >= TELL_BYTES || count == 0 {
             self.told = arrived;
             self.progress.layer(&self.layer, arrived, self.size);
         }
@@ -127,8 +99,18 @@ pub(crate) struct Unpacked<'a, R> {
 }
 
 impl<'a, R: Read> Unpacked<'a, R> {
-    pub(crate) fn new(source: R, arrived: &'a Cell<u64>) -> Self {
-        Self { source, verifier: Verifier::new(), arrived }
+    /// `verifier` has seen what was unpacked before.
+    pub(crate) fn new(source: R, verifier: Verifier, arrived: &'a Cell<u64>) -> Self {
+        Self { source, verifier, arrived }
+    }
+
+    pub(crate) fn source(&self) -> &R {
+        &self.source
+    }
+
+    /// What has seen all bytes so far.
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
     }
 
     /// Reads what is left (an archive is filled up after its end) and says what all of it hashes to.
@@ -165,34 +147,28 @@ mod tests {
     use super::*;
     use crate::progress::Silent;
 
-    fn incoming<'a>(
-        bytes: &'a [u8],
-        size: u64,
-        arrived: &'a Cell<u64>,
-        cancel: &'a CancelToken,
-    ) -> Incoming<'a, &'a [u8]> {
-        Incoming::new(bytes, Some(size), arrived, Digest::of(b""), &Silent, cancel)
+    fn read_all(bytes: &[u8], size: u64, cancel: &CancelToken) -> (io::Result<usize>, u64) {
+        let arrived = Cell::new(0);
+        let mut incoming = Incoming::new(bytes, Some(size), &arrived, Digest::of(b""), &Silent, cancel);
+        (incoming.read_to_end(&mut Vec::new()), arrived.get())
     }
 
     #[test]
-    fn too_many_bytes_are_stopped_and_too_few_are_noticed() {
-        let (arrived, cancel) = (Cell::new(0), CancelToken::new());
-        let error = incoming(b"abcd", 3, &arrived, &cancel).drain().expect_err("one too many");
+    fn too_many_bytes_are_stopped() {
+        let cancel = CancelToken::new();
+        let error = read_all(b"abcd", 3, &cancel).0.expect_err("one too many");
         assert!(matches!(Interruption::of(error), Ok(Interruption::TooLong(3))));
-        let mut short = incoming(b"abc", 4, &arrived, &cancel);
-        short.drain().expect("the stream ends well");
-        assert!(short.ended_early());
-        let mut right = incoming(b"abc", 3, &arrived, &cancel);
-        right.drain().expect("the stream ends well");
-        assert!(!right.ended_early());
-        assert_eq!(right.finish().digest, Digest::of(b"abc"));
+        for size in [4, 5] {
+            let (read, arrived) = read_all(b"abcd", size, &cancel);
+            assert_eq!((read.ok(), arrived), (Some(4), 4));
+        }
     }
 
     #[test]
     fn a_cancelled_stream_stops_at_the_next_read() {
-        let (arrived, cancel) = (Cell::new(0), CancelToken::new());
+        let cancel = CancelToken::new();
         cancel.cancel();
-        let error = incoming(b"abc", 3, &arrived, &cancel).drain().expect_err("cancelled");
+        let error = read_all(b"abc", 3, &cancel).0.expect_err("cancelled");
         assert!(matches!(Interruption::of(error), Ok(Interruption::Cancelled)));
     }
 

@@ -25,6 +25,12 @@ pub(crate) struct TarReader<R> {
     padding: u64,
     /// PAX records that hold for all members that follow.
     global: Records,
+    /// The bytes that said so.
+    global_headers: Vec<u8>,
+    /// The bytes of the current member before its data.
+    headers: Vec<u8>,
+    /// What is read before the source.
+    replay: std::io::Cursor<Vec<u8>>,
 }
 
 /// Why bytes are not an archive that we unpack.
@@ -58,13 +64,50 @@ const BLOCK: usize = 512;
 impl<R: Read> TarReader<R> {
     /// Starts at the first byte of an archive.
     pub(crate) fn new(source: R) -> Self {
-        Self { source, data_left: 0, padding: 0, global: Records::default() }
+        Self::after(Vec::new(), source)
+    }
+
+    /// Goes on from the middle of one, after bytes that [`Self::headers`] gave.
+    pub(crate) fn after(headers: Vec<u8>, source: R) -> Self {
+        Self {
+            source,
+            data_left: 0,
+            padding: 0,
+            global: Records::default(),
+            global_headers: Vec::new(),
+            headers: Vec::new(),
+            replay: std::io::Cursor::new(headers),
+        }
+    }
+
+    /// What an archive is read from.
+    pub(crate) fn source(&self) -> &R {
+        &self.source
+    }
+
+    /// What another reader has to see first to be in the middle of the current member's data, or behind it after
+    /// [`Self::end_member`]: what holds for all members, and then the member's own headers.
+    pub(crate) fn headers(&self) -> [&[u8]; 2] {
+        [&self.global_headers, &self.headers]
+    }
+
+    /// Passes over what is left of the current member.
+    pub(crate) fn end_member(&mut self) -> Result<(), TarError> {
+        self.skip_data()?;
+        self.headers.clear();
+        Ok(())
+    }
+
+    /// Counts the first bytes of the current member's data as read.
+    pub(crate) fn pass_over(&mut self, bytes: u64) -> Result<(), TarError> {
+        self.data_left = self.data_left.checked_sub(bytes).ok_or(TarError::Truncated)?;
+        Ok(())
     }
 
     /// The next member, or `None` at the end of the archive. What is left of the last member's data is
     /// passed over.
     pub(crate) fn next(&mut self) -> Result<Option<Member>, TarError> {
-        self.skip_data()?;
+        self.end_member()?;
         let mut extensions = Extensions::default();
         loop {
             let Some(block) = self.header()? else {
@@ -77,14 +120,29 @@ impl<R: Read> TarReader<R> {
             match header.entry_type().as_byte() {
                 b'x' => extensions.pax = Some(pax::parse(&self.extension(header, &mut extensions)?)?),
                 b'g' => {
+                    let (from, said) = (self.headers.len() - BLOCK, extensions.bytes);
                     let records = pax::parse(&self.extension(header, &mut extensions)?)?;
                     self.global.merge(records);
                     self.global.check_size()?;
+                    self.keep_for_all(from)?;
+                    // Nothing of it is about the member that follows, and none need follow.
+                    extensions.bytes = said;
                 }
                 b'L' => extensions.name = Some(until_zero(self.extension(header, &mut extensions)?)),
                 b'K' => extensions.link = Some(until_zero(self.extension(header, &mut extensions)?)),
                 _ => return self.member(&block, extensions).map(Some),
             }
+        }
+    }
+
+    /// What holds for all members has been said by the headers from there on.
+    fn keep_for_all(&mut self, from: usize) -> Result<(), TarError> {
+        self.global_headers.extend(self.headers.drain(from..));
+        match self.global_headers.len() as u64 > limits::LAYER_HEADER_BYTES {
+            true => {
+                Err(TarError::TooMuch { what: "bytes of global headers", limit: limits::LAYER_HEADER_BYTES })
+            }
+            false => Ok(()),
         }
     }
 
@@ -94,7 +152,7 @@ impl<R: Read> TarReader<R> {
         if most == 0 {
             return Ok(0);
         }
-        match read_some(&mut self.source, &mut buffer[..most])? {
+        match self.read_some(&mut buffer[..most])? {
             0 => Err(TarError::Truncated),
             count => {
                 self.data_left -= count as u64;
@@ -145,7 +203,10 @@ impl<R: Read> TarReader<R> {
         let header = tar::Header::from_byte_slice(&block);
         let sum: u32 = block[..148].iter().chain(&block[156..]).map(|byte| u32::from(*byte)).sum();
         match header.cksum() {
-            Ok(stored) if stored == sum + 8 * 32 => Ok(Some(block)),
+            Ok(stored) if stored == sum + 8 * 32 => {
+                self.headers.extend_from_slice(&block);
+                Ok(Some(block))
+            }
             _ => Err(TarError::Malformed("a header's checksum is wrong".to_owned())),
         }
     }
@@ -166,6 +227,8 @@ impl<R: Read> TarReader<R> {
         while done < data.len() {
             done += self.read(&mut data[done..])?;
         }
+        self.headers.extend_from_slice(&data);
+        self.headers.resize(self.headers.len().next_multiple_of(BLOCK), 0);
         self.skip_data()?;
         Ok(data)
     }
@@ -185,7 +248,7 @@ impl<R: Read> TarReader<R> {
         let mut scratch = [0; 8192];
         while left > 0 {
             let most = scratch.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            match read_some(&mut self.source, &mut scratch[..most])? {
+            match self.read_some(&mut scratch[..most])? {
                 // Some writers (umoci) do not fill the last block of an archive.
                 0 if left <= self.padding => break,
                 0 => return Err(TarError::Truncated),
@@ -196,12 +259,25 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+        match self.replay.read(buffer) {
+            Ok(0) | Err(_) => {}
+            Ok(count) => return Ok(count),
+        }
+        loop {
+            match self.source.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map_err(TarError::Read),
+            }
+        }
+    }
+
     /// One block; `None` when the stream is at its end.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         let mut block = [0; BLOCK];
         let mut done = 0;
         while done < BLOCK {
-            match read_some(&mut self.source, &mut block[done..])? {
+            match self.read_some(&mut block[done..])? {
                 0 if done == 0 => return Ok(None),
                 0 => return Err(TarError::Truncated),
                 count => done += count,
@@ -219,15 +295,6 @@ impl<R: Read + Seek> TarReader<R> {
         end.map_err(TarError::Read)?;
         (self.data_left, self.padding) = (0, 0);
         Ok(start)
-    }
-}
-
-fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, TarError> {
-    loop {
-        match source.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map_err(TarError::Read),
-        }
     }
 }
 

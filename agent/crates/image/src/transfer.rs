@@ -1,7 +1,7 @@
 //! A blob as it arrives from a registry, however often the connection breaks.
 //!
 //! Whoever reads sees one stream. What has arrived is not asked for again: after a break the next request is for the
-//! bytes from there on (RFC 9110, section 14). That needs nothing from whoever reads, as long as the process lives.
+//! bytes from there on (RFC 9110, section 14). That needs nothing from whoever reads.
 
 use crate::manifest::Blob;
 use crate::registry::{Client, RegistryError};
@@ -28,9 +28,9 @@ struct Answer {
 }
 
 impl<'a> Transfer<'a> {
-    /// Nothing is asked for before something is read.
-    pub(crate) fn new(client: &'a Client, blob: Blob, retries: Retries<'a>) -> Self {
-        Self { client, blob, arrived: 0, answer: None, retries }
+    /// Begins with that byte. Nothing is asked for before something is read.
+    pub(crate) fn new(client: &'a Client, blob: Blob, from: u64, retries: Retries<'a>) -> Self {
+        Self { client, blob, arrived: from, answer: None, retries }
     }
 
     fn read_once(&mut self, buffer: &mut [u8]) -> Result<usize, RegistryError> {
@@ -57,7 +57,8 @@ impl<'a> Transfer<'a> {
 
 impl Read for Transfer<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
+        // All of it may have arrived before.
+        if buffer.is_empty() || self.answer.is_none() && self.arrived >= self.blob.size && self.arrived > 0 {
             return Ok(0);
         }
         loop {

@@ -15,15 +15,47 @@ use edgelet_sys::place::Place;
 use edgelet_sys::root::RootDir;
 use edgelet_types::limits;
 use entry::Existing;
+use nix::fcntl::OFlag;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 /// Asked from time to time while a layer is written whether it may go on.
-pub(crate) trait Watch {
+pub(crate) trait Watch<R> {
     /// `bytes` of file content have been written since the last call.
     fn wrote(&mut self, bytes: u64) -> Result<(), UnpackError>;
+
+    /// All that was read of the archive is on disk, or in `halt`.
+    fn rests(&mut self, _archive: &R, _halt: &Halt<'_>) {}
+
+    /// A member is about to take the place of an earlier one. Where that has been done, nobody can go on from before.
+    fn replaces(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where in an archive somebody is who unpacks it, and what he knows that is not on disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Halt<'a> {
+    /// Members so far, the current one included.
+    pub(crate) entries: u64,
+    /// See [`TarReader::headers`].
+    pub(crate) headers: [&'a [u8]; 2],
+    /// Bytes of the current member's file that are on disk; `None` between two members.
+    pub(crate) written: Option<u64>,
+    /// Directories and their times.
+    pub(crate) directories: &'a [(PathBuf, (i64, u32))],
+}
+
+/// The same, to be gone on from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Resumed {
+    pub(crate) entries: u64,
+    pub(crate) headers: Vec<u8>,
+    pub(crate) written: Option<u64>,
+    pub(crate) directories: Vec<(PathBuf, (i64, u32))>,
 }
 
 /// Why a layer could not be unpacked.
@@ -74,35 +106,63 @@ pub enum UnpackError {
     },
 }
 
-/// Unpacks a whole archive into `root`, an empty directory, and says how many bytes its files have.
-/// Blocks; nothing is flushed. After an error `root` holds a part of the layer and must be removed.
-pub(crate) fn unpack(source: impl Read, root: &RootDir, watch: &mut dyn Watch) -> Result<u64, UnpackError> {
-    let mut archive = TarReader::new(source);
+/// Unpacks an archive into `root`, and says how many bytes its files have. Blocks; nothing is flushed. After an error
+/// `root` holds a part of the layer.
+///
+/// It begins at `place`: with an empty directory at the default one, and otherwise with one that has what was there at
+/// that place, and maybe some of what follows, files of `file_bytes` in all. What follows comes again, and replaces it.
+pub(crate) fn unpack<R: Read>(
+    place: Resumed,
+    file_bytes: u64,
+    source: R,
+    root: &RootDir,
+    watch: &mut dyn Watch<R>,
+) -> Result<u64, UnpackError> {
+    let mut archive = TarReader::after(place.headers, source);
     let buffer = vec![0; BUFFER].into_boxed_slice();
-    let mut unpacker =
-        Unpacker { root, watch, buffer, bytes: 0, directories: Vec::new(), directory_bytes: 0 };
-    let mut entries = 0;
-    while let Some(member) = archive.next()? {
-        entries += 1;
-        at_most("entries", entries, limits::LAYER_ENTRIES)?;
+    let names = place.directories.iter().map(|(path, _)| directory_bytes(path)).sum();
+    let mut unpacker = Unpacker {
+        root,
+        watch,
+        buffer,
+        bytes: file_bytes,
+        entries: place.entries,
+        directories: place.directories,
+        directory_bytes: names,
+        among_leftovers: place.entries > 0,
+    };
+    if let Some(written) = place.written {
+        let member = archive.next()?.ok_or(TarError::Truncated)?;
+        archive.pass_over(written)?;
+        unpacker.go_on(&member, written, &mut archive)?;
+    }
+    loop {
+        archive.end_member()?;
+        unpacker.rest(&archive);
+        let Some(member) = archive.next()? else { return unpacker.finish() };
+        unpacker.entries += 1;
+        at_most("entries", unpacker.entries, limits::LAYER_ENTRIES)?;
         unpacker.add(&member, &mut archive)?;
     }
-    unpacker.finish()
 }
 
 /// Large enough that a write is mostly data and small enough to stay in the processor's cache.
 const BUFFER: usize = 128 << 10;
 
-struct Unpacker<'a> {
+struct Unpacker<'a, R> {
     root: &'a RootDir,
-    watch: &'a mut dyn Watch,
+    watch: &'a mut dyn Watch<R>,
     /// For file content.
     buffer: Box<[u8]>,
     /// Of regular files that stand.
     bytes: u64,
+    entries: u64,
     /// Directories and their times, which every entry inside changes again.
     directories: Vec<(PathBuf, (i64, u32))>,
     directory_bytes: usize,
+    /// What stands at the place of a member may have been made from just that, by who was here before. Whoever that was
+    /// came from the same place, and no further than to the first member that is not there.
+    among_leftovers: bool,
 }
 
 /// What the file name of a member asks for.
@@ -118,8 +178,58 @@ enum Meaning {
     Bookkeeping,
 }
 
-impl Unpacker<'_> {
-    fn add(&mut self, member: &Member, archive: &mut TarReader<impl Read>) -> Result<(), UnpackError> {
+impl<R: Read> Unpacker<'_, R> {
+    /// Between two members.
+    fn rest(&mut self, archive: &TarReader<R>) {
+        let Self { entries, directories, .. } = self;
+        let halt = Halt { entries: *entries, headers: archive.headers(), written: None, directories };
+        self.watch.rests(archive.source(), &halt);
+    }
+
+    /// The rest of a member of which a part is on disk.
+    fn go_on(
+        &mut self,
+        member: &Member,
+        written: u64,
+        archive: &mut TarReader<R>,
+    ) -> Result<(), UnpackError> {
+        let path = clean(&member.path)?;
+        let place = self.place(&path).map_err(write(member))?;
+        match Existing::at(&place).map_err(write(member))? {
+            Existing::File { bytes, .. } if bytes >= written && member.sparse.is_none() => {
+                self.bytes = self.bytes.saturating_sub(bytes);
+            }
+            _ => return Err(invalid(member, "half of it is not there any more")),
+        }
+        let file = self.root.open_at(&path, OFlag::O_WRONLY | OFlag::O_NOFOLLOW, 0).map_err(write(member))?;
+        let file = File::from(file);
+        file.set_len(written).map_err(write(member))?;
+        self.content(&file, member, written, archive)?;
+        entry::set_attributes(&place, member)
+    }
+
+    /// The content of a regular file from that byte on.
+    fn content(
+        &mut self,
+        file: &File,
+        member: &Member,
+        from: u64,
+        archive: &mut TarReader<R>,
+    ) -> Result<(), UnpackError> {
+        let Self { watch, buffer, entries, directories, .. } = self;
+        let wrote = &mut |archive: &TarReader<R>, count: u64, written: Option<u64>| {
+            watch.wrote(count)?;
+            if written.is_some() {
+                let headers = archive.headers();
+                watch.rests(archive.source(), &Halt { entries: *entries, headers, written, directories });
+            }
+            Ok(())
+        };
+        self.bytes += entry::content(file, member, from, archive, wrote, buffer)?;
+        Ok(())
+    }
+
+    fn add(&mut self, member: &Member, archive: &mut TarReader<R>) -> Result<(), UnpackError> {
         let path = clean(&member.path)?;
         let Some(name) = path.file_name() else {
             return self.root_directory(member);
@@ -151,12 +261,7 @@ impl Unpacker<'_> {
         self.remember_time(PathBuf::new(), member)
     }
 
-    fn entry(
-        &mut self,
-        path: &Path,
-        member: &Member,
-        archive: &mut TarReader<impl Read>,
-    ) -> Result<(), UnpackError> {
+    fn entry(&mut self, path: &Path, member: &Member, archive: &mut TarReader<R>) -> Result<(), UnpackError> {
         let place = self.place(path).map_err(write(member))?;
         let existing = Existing::at(&place).map_err(write(member))?;
         if member.kind == Kind::HardLink {
@@ -167,7 +272,10 @@ impl Unpacker<'_> {
             self.clear(&place, &existing).map_err(write(member))?;
         }
         match member.kind {
-            Kind::File => self.bytes += entry::file(&place, member, archive, self.watch, &mut self.buffer)?,
+            Kind::File => {
+                let file = place.create(0o600).map_err(write(member))?;
+                self.content(&file, member, 0, archive)?;
+            }
             Kind::Directory if keep => {}
             _ => entry::node(&place, member)?,
         }
@@ -199,6 +307,11 @@ impl Unpacker<'_> {
 
     /// Later members replace earlier ones.
     fn clear(&mut self, place: &Place, existing: &Existing) -> io::Result<()> {
+        match existing {
+            Existing::Nothing => self.among_leftovers = false,
+            _ if self.among_leftovers => {}
+            _ => self.watch.replaces()?,
+        }
         match existing {
             Existing::Nothing => Ok(()),
             Existing::File { bytes, links: 1, .. } => {
@@ -248,7 +361,7 @@ impl Unpacker<'_> {
     }
 
     fn remember_time(&mut self, path: PathBuf, member: &Member) -> Result<(), UnpackError> {
-        self.directory_bytes += path.as_os_str().len() + size_of::<(PathBuf, (i64, u32))>();
+        self.directory_bytes += directory_bytes(&path);
         let limit = limits::LAYER_DIRECTORY_BYTES as u64;
         at_most("bytes of directory names", self.directory_bytes as u64, limit)?;
         self.directories.push((path, member.mtime));
@@ -278,6 +391,11 @@ impl Unpacker<'_> {
         }
         Ok(self.bytes)
     }
+}
+
+/// What a directory that is remembered takes of memory.
+fn directory_bytes(path: &Path) -> usize {
+    path.as_os_str().len() + size_of::<(PathBuf, (i64, u32))>()
 }
 
 const OPAQUE: &std::ffi::CStr = c"trusted.overlay.opaque";

@@ -33,7 +33,7 @@ impl Codec {
         match self {
             Codec::Plain => bytes.to_vec(),
             Codec::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
                 encoder.write_all(bytes).expect("memory");
                 encoder.finish().expect("memory")
             }
@@ -140,6 +140,20 @@ impl Tar {
     pub fn pax(mut self, records: &[(&str, &[u8])]) -> Self {
         self.0.append_pax_extensions(records.iter().copied()).expect("memory");
         self
+    }
+
+    /// PAX records for all members that follow.
+    pub fn pax_for_all(self, records: &[(&str, &str)]) -> Self {
+        let line = |(key, value): &(&str, &str)| {
+            // A line says its own length, the digits of that included.
+            let rest = key.len() + value.len() + 3;
+            let length =
+                (1..).find(|digits| (rest + digits).to_string().len() == *digits).unwrap_or(1) + rest;
+            format!("{length} {key}={value}\n")
+        };
+        let text: String = records.iter().map(line).collect();
+        let header = Self::header(tar::EntryType::XGlobalHeader, 0o644, text.len());
+        self.raw(header, "pax_global_header", text.as_bytes())
     }
 
     /// The archive's bytes, with its end marks.

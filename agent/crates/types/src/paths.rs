@@ -54,6 +54,16 @@ impl Layout {
         self.layers().join(diff_id.to_hex())
     }
 
+    /// Layers that are being fetched, and go on after a restart.
+    pub fn partial(&self) -> PathBuf {
+        self.data().join("partial")
+    }
+
+    /// How far those have come, for as long as the machine runs.
+    pub fn pulls(&self) -> PathBuf {
+        self.run().join("pulls")
+    }
+
     /// Work in progress; emptied at start.
     pub fn staging(&self) -> PathBuf {
         self.data().join("staging")

@@ -1,6 +1,6 @@
 //! Files of an archive by name, wherever the archive is.
 
-use crate::codec::Decoder;
+use crate::content::Content;
 use crate::layer::Surroundings;
 use crate::manifest::Blob;
 use crate::pull::PullCause;
@@ -117,13 +117,12 @@ impl Archive {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "neither a file nor a directory");
             return Err(ArchiveError::Read(error).into());
         }
-        match Decoder::new(file).map_err(ArchiveError::Read)? {
-            Decoder::Plain(_) => Ok(Archive::Tar(Indexed::new(File::open(path), None)?)),
-            decoder => {
-                let (file, spool) = spool(decoder, around)?;
-                Ok(Archive::Tar(Indexed::new(Ok(file), Some(spool))?))
-            }
+        let mut content = Content::new(file);
+        if content.is_plain().map_err(ArchiveError::Read)? {
+            return Ok(Archive::Tar(Indexed::new(File::open(path), None)?));
         }
+        let (file, spool) = spool(content, around)?;
+        Ok(Archive::Tar(Indexed::new(Ok(file), Some(spool))?))
     }
 
     /// Whether there is a file of that name.

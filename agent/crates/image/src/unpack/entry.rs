@@ -1,9 +1,10 @@
 //! One entry of a layer on disk: its content and its attributes.
 
-use super::{UnpackError, Watch, invalid, write};
+use super::{UnpackError, invalid, write};
 use crate::tar::{Extent, Kind, Member, TarReader};
 use edgelet_sys::place::{Node, Place};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
@@ -48,16 +49,21 @@ impl Existing {
     }
 }
 
-/// Writes a regular file and says how long it is, holes included.
-pub(super) fn file(
-    place: &Place,
+/// Told after each write how many bytes it was, and how many of the file are on disk by now, where that is all that
+/// there is to say.
+pub(super) type Wrote<'a, R> = dyn FnMut(&TarReader<R>, u64, Option<u64>) -> Result<(), UnpackError> + 'a;
+
+/// Writes the content of a regular file from that byte on, and says how long the file is, holes included. A sparse one
+/// is written from the beginning.
+pub(super) fn content<R: Read>(
+    file: &File,
     member: &Member,
-    archive: &mut TarReader<impl Read>,
-    watch: &mut dyn Watch,
+    from: u64,
+    archive: &mut TarReader<R>,
+    wrote: &mut Wrote<'_, R>,
     buffer: &mut [u8],
 ) -> Result<u64, UnpackError> {
-    let file = place.create(0o600).map_err(write(member))?;
-    let whole = [Extent { offset: 0, length: member.size }];
+    let whole = [Extent { offset: from, length: member.size.saturating_sub(from) }];
     let extents = member.sparse.as_deref().unwrap_or(&whole);
     for extent in extents {
         let (mut offset, end) = (extent.offset, extent.offset + extent.length);
@@ -66,7 +72,7 @@ pub(super) fn file(
             let count = fill(archive, &mut buffer[..most])?;
             file.write_all_at(&buffer[..count], offset).map_err(write(member))?;
             offset += count as u64;
-            watch.wrote(count as u64)?;
+            wrote(archive, count as u64, member.sparse.is_none().then_some(offset))?;
         }
     }
     if member.sparse.is_some() {

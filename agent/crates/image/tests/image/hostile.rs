@@ -124,7 +124,7 @@ fn a_registry_without_ranges_is_read_from_the_beginning_and_one_that_lies_is_not
     let path = layer_path(&image);
     let fault = failure(&image, move |request| {
         let reply = || match request.from() {
-            0 => Reply::ok(&blob[..]).breaking_after(500_000),
+            0 => Reply::ok(&blob[..]).breaking_after(100_000),
             from => Reply::status(206, &blob[from - 1..])
                 .header("content-range", format!("bytes {}-/*", from - 1)),
         };

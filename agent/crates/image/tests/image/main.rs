@@ -9,6 +9,7 @@ mod hostile;
 mod layers;
 mod mounts;
 mod registry;
+mod resume;
 mod space;
 mod store;
 mod support;

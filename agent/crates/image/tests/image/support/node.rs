@@ -41,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) layout: Layout,
     pub(crate) registries: BTreeMap<String, Registry>,
     pub(crate) platform: Platform,
+    options: StoreOptions,
     /// Removed with everything in it at the end.
     pub(crate) _directory: tempfile::TempDir,
 }
@@ -65,9 +66,9 @@ impl Node {
     pub(crate) fn with(options: StoreOptions) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let layout = Layout::new(directory.path());
-        let store = ImageStore::open(&layout, Arc::<MemoryCatalog>::default(), options).expect("open");
+        let store = ImageStore::open(&layout, Arc::<MemoryCatalog>::default(), options.clone());
         let (registries, platform) = (BTreeMap::new(), Platform::host());
-        Self { store, layout, registries, platform, _directory: directory }
+        Self { store: store.expect("open"), layout, registries, platform, options, _directory: directory }
     }
 
     /// Makes the node know how to reach a registry.
@@ -96,9 +97,17 @@ impl Node {
         self.layout.layer(&image.layers[index].diff_id)
     }
 
-    /// Names in `staging/`.
+    /// Another process with the same directory, after the first has died.
+    pub(crate) fn again(mut self) -> Self {
+        let options = self.options.clone();
+        self.store = ImageStore::open(&self.layout, Arc::<MemoryCatalog>::default(), options).expect("open");
+        self.store.recover().expect("recover");
+        self
+    }
+
+    /// Names of what is not finished.
     pub(crate) fn staged(&self) -> Vec<String> {
-        names(self.layout.staging())
+        [names(self.layout.staging()), names(self.layout.partial())].concat()
     }
 
     /// Names in `layers/`.
