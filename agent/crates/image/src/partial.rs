@@ -95,11 +95,6 @@ impl Partial {
         }
     }
 
-    /// Whether anybody could go on from here.
-    fn is_noted(&self) -> bool {
-        self.volatile.exists() || self.directory.join(NOTE).exists()
-    }
-
     /// Makes the finished layer one that stands. The order matters: content before name, name before anybody may rely
     /// on it.
     pub(crate) fn publish(self, diff_id: &Digest, layout: &Layout) -> io::Result<()> {
@@ -118,7 +113,7 @@ impl Partial {
 
     /// Removes everything, unless somebody can go on from it.
     pub(crate) fn leave(self) {
-        if !self.is_noted() {
+        if !is_noted(&self.directory, &self.volatile) {
             self.discard();
         }
     }
@@ -138,10 +133,19 @@ impl Partial {
     }
 }
 
-/// Whether it was noted how far a layer has come.
-pub(crate) fn is_noted(layout: &Layout, layer: &Digest) -> bool {
+/// Whether somebody can go on with a layer.
+pub(crate) fn can_go_on(layout: &Layout, layer: &Digest) -> bool {
     let name = layer.to_hex();
-    layout.partial().join(&name).join(NOTE).exists() || layout.pulls().join(name).exists()
+    is_noted(&layout.partial().join(&name), &layout.pulls().join(&name))
+}
+
+/// Forgets what was noted in memory of a layer whose directory goes.
+pub(crate) fn forget_volatile(layout: &Layout, layer: &Digest) -> io::Result<()> {
+    remove(&layout.pulls().join(layer.to_hex())).map(drop)
+}
+
+fn is_noted(directory: &Path, volatile: &Path) -> bool {
+    volatile.exists() || directory.join(NOTE).exists()
 }
 
 /// Which start of the machine this is.

@@ -156,7 +156,8 @@ impl ImageStore {
         let freed = staging::clear(&self.layout)
             .map_err(|source| StoreError::Io { doing: "empty the staging directory", source })?;
         let freed = freed
-            + self.sweep_partial(|digest| !self.stands(digest) && partial::is_noted(&self.layout, digest))?;
+            + self
+                .sweep_partial(|digest| !self.stands(digest) && partial::can_go_on(&self.layout, digest))?;
         if freed > 0 {
             log::info!("interrupted image work removed freed_bytes={freed}");
         }
@@ -331,6 +332,7 @@ impl ImageStore {
                     if digest.is_some_and(|digest| is_kept(&digest)) {
                         return Ok(0);
                     }
+                    digest.map_or(Ok(()), |digest| partial::forget_volatile(&self.layout, &digest))?;
                     let bytes = usage::disk_bytes(&partial, &name)?;
                     partial.place(&name)?.remove_all().map(|()| bytes)
                 });

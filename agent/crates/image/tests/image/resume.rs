@@ -226,5 +226,6 @@ fn what_nobody_goes_on_with_is_removed_by_a_prune() {
     assert_eq!(node.staged().len(), 1);
     let removed = node.store.prune(&std::collections::BTreeSet::new(), edgelet_image::Prune::Dangling);
     assert!(removed.expect("prune").freed_bytes > 900_000);
+    assert_eq!(std::fs::read_dir(node.layout.pulls()).expect("list").count(), 0);
     assert_eq!(node.staged(), Vec::<String>::new());
 }
